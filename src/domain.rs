@@ -1,0 +1,22 @@
+//! The rules: what a token says, who may have it, how Metabase reads it.
+//!
+//! Invariants, kept by `tests/it/architecture.rs`: the domain does no I/O, reads no clock and knows neither gRPC nor
+//! JSON. A value that exists is valid: constructors that can fail are called `parse`, and name the rule that broke.
+
+pub mod attributes;
+pub mod auth_status;
+pub mod caller;
+pub mod claims;
+pub mod grant;
+pub mod groups;
+pub mod instance;
+pub mod lifetime;
+pub mod policy;
+pub mod return_to;
+pub mod secret;
+pub mod subject;
+pub mod tenant;
+pub mod text;
+pub mod time;
+pub mod token;
+pub mod token_request;

@@ -1,0 +1,79 @@
+//! The answer to "would this credential sign its bearer in?"
+
+use std::collections::BTreeMap;
+
+use super::{time::UnixTime, token::Fingerprint};
+
+/// The four states of the SDK's `useMetabaseAuthStatus`; LOADING and UNINITIALIZED have no judgement to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthStatus {
+    /// No credential was given.
+    Uninitialized,
+    /// The credential signs its bearer in.
+    Success,
+    /// It does not.
+    Error,
+}
+
+/// Why a credential has its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthStatusReason {
+    /// Metabase would accept it.
+    Accepted,
+    /// `exp` is now or past.
+    Expired,
+    /// A claim makes Metabase refuse the token.
+    InvalidClaim,
+    /// Not a JSON Web Token.
+    Malformed,
+    /// The e-mail claim is absent or empty.
+    MissingEmail,
+    /// `nbf` is in the future.
+    NotYetValid,
+    /// Not signed with this secret.
+    SignatureMismatch,
+    /// `iat` is more than 180 s ago.
+    TooOldToExchange,
+    /// Not HS256.
+    UnsupportedAlgorithm,
+}
+
+/// The judgement of one credential.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The SDK's word.
+    pub(crate) status: AuthStatus,
+    /// None while the status is [`AuthStatus::Uninitialized`].
+    pub(crate) reason: Option<AuthStatusReason>,
+    /// One sentence for a person.
+    pub(crate) message: String,
+    /// Once the signature is proven and the payload is an object.
+    pub(crate) reading: Option<Reading>,
+    /// None when no credential was given.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// One sentence each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What Metabase would read from a token.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Lower-cased; empty when absent or not a string.
+    pub(crate) email: String,
+    /// Empty when absent or not a string.
+    pub(crate) first_name: String,
+    /// Empty when absent or not a string.
+    pub(crate) last_name: String,
+    /// None: the claim is absent and memberships are left alone.
+    pub(crate) groups: Option<Vec<String>>,
+    /// What Metabase would store.
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// Slug and attributes.
+    pub(crate) tenant: Option<(String, BTreeMap<String, String>)>,
+    /// `iat`, rounded down to whole seconds.
+    pub(crate) issue_time: Option<UnixTime>,
+    /// `exp`, rounded down to whole seconds.
+    pub(crate) expire_time: Option<UnixTime>,
+    /// From whichever of the two is there.
+    pub(crate) exchange_deadline: Option<UnixTime>,
+}

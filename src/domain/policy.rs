@@ -1,0 +1,197 @@
+//! Who may issue what. `Policy::decide` is pure, and the only maker of a `Permit`.
+
+use std::collections::HashMap;
+
+use super::{
+    caller::{Caller, CallerName},
+    grant::{AttributeDenied, Grant},
+    instance::InstanceName,
+    lifetime::Lifetime,
+    token_request::TokenRequest,
+};
+
+/// Every caller's grants. Immutable; a caller or instance that is not listed has no grant.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    grants: HashMap<CallerName, HashMap<InstanceName, Grant>>,
+}
+
+/// The result of [`Policy::decide`].
+#[derive(Debug)]
+pub enum Decision {
+    /// Sign it.
+    Allow(Permit),
+    /// Refuse it.
+    Deny(Denial),
+}
+
+/// Proof that the policy allowed this request. Only this module can make one; signing requires one.
+///
+/// ```compile_fail
+/// # fn forge(request: metabase_token_service::domain::token_request::TokenRequest,
+/// #          lifetime: metabase_token_service::domain::lifetime::Lifetime) {
+/// let permit = metabase_token_service::domain::policy::Permit { request, lifetime };
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    request: TokenRequest,
+    lifetime: Lifetime,
+}
+
+impl Permit {
+    /// The request, as allowed.
+    #[must_use]
+    pub const fn request(&self) -> &TokenRequest {
+        &self.request
+    }
+
+    /// The lifetime to grant.
+    #[must_use]
+    pub const fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+}
+
+/// Why a request was denied, and by which of its fields. Names nothing that the caller did not send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub reason: DenyReason,
+    /// Path of the field, with the names of the proto.
+    pub field: String,
+}
+
+/// Why a request was denied. [`DenyReason::code`] is the one spelling, in errors, audit records and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DenyReason {
+    /// The token could make an administrator.
+    AdministratorsNotGranted,
+    /// No rule for an attribute's key.
+    AttributeNotGranted,
+    /// An attribute's value is not of its type.
+    AttributeValueNotGranted,
+    /// The domain of the e-mail address.
+    EmailDomainNotGranted,
+    /// A group.
+    GroupNotGranted,
+    /// The lifetime is above the grant's maximum.
+    LifetimeTooLong,
+    /// Nothing at all is granted to the caller on this instance.
+    NoGrant,
+    /// An attribute that every token of this caller must have.
+    RequiredAttributeMissing,
+    /// The caller may issue but not check.
+    StatusCheckNotGranted,
+    /// The tenant.
+    TenantNotGranted,
+}
+
+impl DenyReason {
+    /// The spelling.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::AdministratorsNotGranted => "ADMINISTRATORS_NOT_GRANTED",
+            Self::AttributeNotGranted => "ATTRIBUTE_NOT_GRANTED",
+            Self::AttributeValueNotGranted => "ATTRIBUTE_VALUE_NOT_GRANTED",
+            Self::EmailDomainNotGranted => "EMAIL_DOMAIN_NOT_GRANTED",
+            Self::GroupNotGranted => "GROUP_NOT_GRANTED",
+            Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
+            Self::NoGrant => "NO_GRANT",
+            Self::RequiredAttributeMissing => "REQUIRED_ATTRIBUTE_MISSING",
+            Self::StatusCheckNotGranted => "STATUS_CHECK_NOT_GRANTED",
+            Self::TenantNotGranted => "TENANT_NOT_GRANTED",
+        }
+    }
+}
+
+impl Policy {
+    /// Adds what a caller may do on an instance; one grant each.
+    ///
+    /// # Errors
+    /// The caller already has a grant on the instance.
+    pub fn add(&mut self, caller: CallerName, instance: InstanceName, grant: Grant) -> Result<(), SecondGrant> {
+        let previous = self.grants.entry(caller).or_default().insert(instance, grant);
+        if previous.is_some() { Err(SecondGrant) } else { Ok(()) }
+    }
+
+    /// Whether `caller` may have the token. The first rule that is broken decides.
+    #[must_use]
+    pub fn decide(&self, caller: &Caller, request: TokenRequest) -> Decision {
+        let Some(grant) = self.grant(caller, &request.instance.name) else {
+            return Decision::Deny(deny(DenyReason::NoGrant, "instance"));
+        };
+        if let Err(denial) = check(grant, &request) {
+            return Decision::Deny(denial);
+        }
+        // Only a lifetime that was asked for is refused; the default yields to the grant.
+        let most = grant.max_lifetime.unwrap_or(request.instance.lifetimes.max);
+        let lifetime = request.lifetime.unwrap_or(request.instance.lifetimes.default.min(most));
+        Decision::Allow(Permit { request, lifetime })
+    }
+
+    /// Whether `caller` may ask for the status of credentials on an instance.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide_status_check(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
+        match self.grant(caller, instance) {
+            None => Err(deny(DenyReason::NoGrant, "instance")),
+            Some(grant) if !grant.may_check_status => Err(deny(DenyReason::StatusCheckNotGranted, "instance")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn grant(&self, caller: &Caller, instance: &InstanceName) -> Option<&Grant> {
+        self.grants.get(&caller.name)?.get(instance)
+    }
+}
+
+/// A caller had a grant on the instance already.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SecondGrant;
+
+fn deny(reason: DenyReason, field: impl Into<String>) -> Denial {
+    Denial { reason, field: field.into() }
+}
+
+fn check(grant: &Grant, request: &TokenRequest) -> Result<(), Denial> {
+    if !grant.email_domains.contains(request.subject.email.domain()) {
+        return Err(deny(DenyReason::EmailDomainNotGranted, "user.email"));
+    }
+    for (index, group) in request.groups.iter().flatten().enumerate() {
+        let field = || format!("groups.names[{index}]");
+        if !grant.groups.iter().any(|pattern| pattern.matches(group.as_str())) {
+            return Err(deny(DenyReason::GroupNotGranted, field()));
+        }
+        if group.may_mean_administrators() && !grant.allow_administrators {
+            return Err(deny(DenyReason::AdministratorsNotGranted, field()));
+        }
+    }
+    grant.attributes.check(&request.attributes).map_err(|denied| deny_attribute(&denied, "attributes"))?;
+    if let Some(key) = grant.required_attributes.iter().find(|key| !request.attributes.contains_key(*key)) {
+        return Err(deny(DenyReason::RequiredAttributeMissing, format!("attributes[{key:?}]")));
+    }
+    if let Some(tenant) = &request.tenant {
+        if !grant.tenants.iter().any(|pattern| pattern.matches(&tenant.slug)) {
+            return Err(deny(DenyReason::TenantNotGranted, "tenant.slug"));
+        }
+        let rules = &grant.tenant_attributes;
+        rules.check(&tenant.attributes).map_err(|denied| deny_attribute(&denied, "tenant.attributes"))?;
+    }
+    match (request.lifetime, grant.max_lifetime) {
+        (Some(asked), Some(max)) if asked > max => Err(deny(DenyReason::LifetimeTooLong, "lifetime")),
+        _ => Ok(()),
+    }
+}
+
+fn deny_attribute(denied: &AttributeDenied<'_>, field: &str) -> Denial {
+    match denied {
+        AttributeDenied::Key(key) => deny(DenyReason::AttributeNotGranted, format!("{field}[{key:?}]")),
+        AttributeDenied::Value(key) => deny(DenyReason::AttributeValueNotGranted, format!("{field}[{key:?}]")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::{
+    attributes::Attributes,
+    caller::Proof,
+    claims::ClaimNames,
+    grant::{AttributeRule, AttributeRules, EmailDomains, Pattern},
+    groups::Group,
+    instance::{Environment, Instance},
+    lifetime::LifetimeRange,
+    subject::Subject,
+    tenant::{Tenancy, Tenant},
+};
+
+fn instance() -> Arc<Instance> {
+    Arc::new(Instance {
+        name: "main".parse().unwrap(),
+        url: None,
+        environment: Environment::Production,
+        lifetimes: LifetimeRange::default(),
+        tenancy: Tenancy::Optional,
+        claim_names: ClaimNames::default(),
+        is_default: false,
+    })
+}
+
+fn request() -> TokenRequest {
+    TokenRequest {
+        instance: instance(),
+        subject: Subject {
+            id: None,
+            email: "ada@example.com".parse().unwrap(),
+            first_name: "Ada".to_owned(),
+            last_name: "Lovelace".to_owned(),
+        },
+        groups: groups(&["Customers", "Region EMEA"]),
+        attributes: attributes("customer_id", "42"),
+        tenant: tenant("acme", Attributes::new()),
+        lifetime: None,
+        return_to: None,
+    }
+}
+
+fn groups(names: &[&str]) -> Option<Vec<Group>> {
+    Some(names.iter().map(|name| Group::parse((*name).to_owned()).unwrap()).collect())
+}
+
+fn attributes(key: &str, value: &str) -> Attributes {
+    [(key.to_owned(), value.to_owned())].into()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as the request holds it")]
+fn tenant(slug: &str, attributes: Attributes) -> Option<Tenant> {
+    Some(Tenant { slug: slug.to_owned(), attributes })
+}
+
+fn lifetime(seconds: i64) -> Option<Lifetime> {
+    Lifetime::parse(seconds, 0, Lifetime::MAX).ok()
+}
+
+fn grant() -> Grant {
+    Grant {
+        email_domains: EmailDomains::Only(["example.com".to_owned()].into()),
+        groups: ["Customers", "Region *", "Admin*"].map(Pattern::parse).into(),
+        attributes: AttributeRules {
+            by_key: [("customer_id".to_owned(), AttributeRule::Integer)].into(),
+            others: None,
+        },
+        required_attributes: ["customer_id".to_owned()].into(),
+        tenants: vec![Pattern::parse("acme")],
+        max_lifetime: lifetime(300),
+        ..Grant::default()
+    }
+}
+
+fn caller(name: &str) -> Caller {
+    Caller { name: name.parse().unwrap(), proof: Proof::Local }
+}
+
+fn policy(grant: Grant) -> Policy {
+    let mut policy = Policy::default();
+    policy.add("shop".parse().unwrap(), instance().name.clone(), grant).unwrap();
+    policy
+}
+
+#[test]
+fn requests_outside_the_grant_are_denied_with_the_reason_and_the_field() {
+    use DenyReason::*;
+    let other_instance = Arc::new(Instance { name: "other".parse().unwrap(), ..instance().as_ref().clone() });
+    let stranger = Subject { email: "eve@sub.example.com".parse().unwrap(), ..request().subject };
+    let two_attributes: Attributes =
+        [attributes("customer_id", "1"), attributes("role", "x")].into_iter().flatten().collect();
+    for (reason, field, request) in [
+        (NoGrant, "instance", TokenRequest { instance: other_instance, ..request() }),
+        (EmailDomainNotGranted, "user.email", TokenRequest { subject: stranger, ..request() }),
+        (GroupNotGranted, "groups.names[1]", TokenRequest { groups: groups(&["Customers", "customers"]), ..request() }),
+        (
+            AdministratorsNotGranted,
+            "groups.names[0]",
+            TokenRequest { groups: groups(&["Administrators"]), ..request() },
+        ),
+        (AttributeNotGranted, "attributes[\"role\"]", TokenRequest { attributes: two_attributes, ..request() }),
+        (
+            AttributeValueNotGranted,
+            "attributes[\"customer_id\"]",
+            TokenRequest { attributes: attributes("customer_id", "1 OR 1=1"), ..request() },
+        ),
+        (
+            RequiredAttributeMissing,
+            "attributes[\"customer_id\"]",
+            TokenRequest { attributes: Attributes::new(), ..request() },
+        ),
+        (TenantNotGranted, "tenant.slug", TokenRequest { tenant: tenant("acme2", Attributes::new()), ..request() }),
+        (
+            AttributeNotGranted,
+            "tenant.attributes[\"tier\"]",
+            TokenRequest { tenant: tenant("acme", attributes("tier", "1")), ..request() },
+        ),
+        (LifetimeTooLong, "lifetime", TokenRequest { lifetime: lifetime(301), ..request() }),
+    ] {
+        match policy(grant()).decide(&caller("shop"), request) {
+            Decision::Deny(denial) => assert_eq!(denial, deny(reason, field)),
+            Decision::Allow(_) => panic!("allowed: {}", reason.code()),
+        }
+    }
+    let decision = policy(grant()).decide(&caller("another"), request());
+    assert!(matches!(decision, Decision::Deny(Denial { reason: NoGrant, .. })));
+}
+
+#[test]
+fn what_the_grant_covers_is_allowed_and_the_default_lifetime_yields_to_it() {
+    for (asked, granted) in [(None, 300), (lifetime(300), 300), (lifetime(60), 60)] {
+        let request = TokenRequest { lifetime: asked, ..request() };
+        match policy(grant()).decide(&caller("shop"), request.clone()) {
+            Decision::Allow(permit) => {
+                assert_eq!((permit.lifetime().seconds(), permit.request()), (granted, &request));
+            }
+            Decision::Deny(denial) => panic!("{denial:?}"),
+        }
+    }
+}
+
+#[test]
+fn administrators_need_their_own_switch() {
+    let request = TokenRequest { groups: groups(&["Administrators"]), ..request() };
+    let decision = policy(Grant { allow_administrators: true, ..grant() }).decide(&caller("shop"), request);
+    assert!(matches!(decision, Decision::Allow(_)));
+}
+
+#[test]
+fn the_default_grant_allows_status_checks_and_no_token() {
+    let checks = |grant| policy(grant).decide_status_check(&caller("shop"), &instance().name);
+    assert_eq!(checks(Grant::default()), Ok(()));
+    let denied = deny(DenyReason::StatusCheckNotGranted, "instance");
+    assert_eq!(checks(Grant { may_check_status: false, ..Grant::default() }), Err(denied));
+    assert!(matches!(policy(Grant::default()).decide(&caller("shop"), request()), Decision::Deny(_)));
+}
+
+#[test]
+fn a_second_grant_on_one_instance_is_refused() {
+    let mut policy = policy(grant());
+    assert_eq!(policy.add("shop".parse().unwrap(), instance().name.clone(), grant()), Err(SecondGrant));
+}

@@ -1,0 +1,164 @@
+//! Where Metabase sends a person after signing in, limited to the instance itself.
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use thiserror::Error;
+use url::Url;
+
+use super::{instance::InstanceUrl, token::SignedToken};
+
+/// Characters of a `return_to` as given.
+pub const MAX_CHARS: usize = 2048;
+
+/// Metabase parses `return_to` with `java.net.URI`, which refuses these where browsers let them pass.
+const NOT_IN_JAVA_URI: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+/// Everything but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path, or an absolute URL of the instance, in a form that both browsers and Metabase read the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnTo(String);
+
+impl ReturnTo {
+    /// Reads `given` as a browser would, so that what is checked is what will be followed.
+    ///
+    /// # Errors
+    /// Not a path or URL, or one that leaves the instance (open redirect).
+    pub fn parse(given: &str, instance: &InstanceUrl) -> Result<Self, InvalidReturnTo> {
+        if given.chars().nth(MAX_CHARS).is_some() {
+            return Err(InvalidReturnTo::TooLong);
+        }
+        // The attack: browsers delete tabs and line breaks, and read backslashes as slashes; `/\evil.example` and
+        // `/<tab>/evil.example` are other hosts to them and paths to everyone else.
+        if given.contains(|c: char| c.is_control() || c == '\\') {
+            return Err(InvalidReturnTo::ForbiddenCharacter);
+        }
+        if given.is_empty() {
+            return Ok(Self("/".to_owned()));
+        }
+        let is_path = given.starts_with('/');
+        if given.starts_with("//") || !is_path && !has_http_scheme(given) {
+            return Err(InvalidReturnTo::NeitherPathNorUrl);
+        }
+        let base = instance.as_url();
+        let url = base.join(given).map_err(|_| InvalidReturnTo::NeitherPathNorUrl)?;
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        if url.origin() != base.origin() || has_credentials {
+            return Err(InvalidReturnTo::ForeignHost);
+        }
+        let text = if is_path { &url[url::Position::BeforePath..] } else { url.as_str() };
+        // A path can become `//host` by removing dot segments: `/.//evil.example`.
+        if is_path && text.starts_with("//") {
+            return Err(InvalidReturnTo::ForeignHost);
+        }
+        Ok(Self(as_java_uri(text)))
+    }
+
+    /// The path or URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `<instance url>/auth/sso?jwt=…&return_to=…`. Contains the token.
+    #[must_use]
+    pub fn sso_url(&self, instance: &InstanceUrl, token: &SignedToken) -> String {
+        let return_to = utf8_percent_encode(&self.0, RESERVED);
+        format!("{}?jwt={}&return_to={return_to}", instance.sso_endpoint(), token.expose())
+    }
+}
+
+fn has_http_scheme(given: &str) -> bool {
+    Url::parse(given).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && given.contains("://")
+}
+
+/// Escapes what `java.net.URI` refuses: some characters, and percent signs that do not begin an escape.
+fn as_java_uri(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split('%').enumerate() {
+        if index > 0 {
+            let is_escape = part.len() >= 2 && part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+            out.push_str(if is_escape { "%" } else { "%25" });
+        }
+        out.extend(utf8_percent_encode(part, NOT_IN_JAVA_URI));
+    }
+    out
+}
+
+/// Why a `return_to` was refused. Does not repeat it.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum InvalidReturnTo {
+    /// See [`MAX_CHARS`].
+    #[error("must have at most {MAX_CHARS} characters")]
+    TooLong,
+    /// Read differently by browsers and servers.
+    #[error("must not contain backslashes or control characters")]
+    ForbiddenCharacter,
+    /// Relative to the current page, protocol-relative, or another scheme.
+    #[error(
+        "must be a path that begins with a single slash, such as \"/dashboard/1?tab=2\", or an absolute http or https \
+             URL of the instance"
+    )]
+    NeitherPathNorUrl,
+    /// Open redirect.
+    #[error("must stay on the instance: scheme, host and port of an absolute URL must be those of the instance's url")]
+    ForeignHost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(given: &str) -> Result<String, InvalidReturnTo> {
+        let instance = "https://bi.example.com/metabase/".parse().unwrap();
+        ReturnTo::parse(given, &instance).map(|return_to| return_to.0)
+    }
+
+    #[test]
+    fn paths_and_own_urls_are_kept_in_a_form_that_metabase_reads() {
+        for (given, kept) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/dashboard/1?tab=2&x=a%20b#logo=false", "/dashboard/1?tab=2&x=a%20b#logo=false"),
+            ("/dashboard/1?city=New York", "/dashboard/1?city=New%20York"),
+            ("/dashboard/1?city=Zürich", "/dashboard/1?city=Z%C3%BCrich"),
+            ("/q?a={b}|^`", "/q?a=%7Bb%7D%7C%5E%60"),
+            ("/q?share=100%", "/q?share=100%25"),
+            ("/q?to=https://evil.example/", "/q?to=https://evil.example/"),
+            ("https://bi.example.com/dashboard/1", "https://bi.example.com/dashboard/1"),
+            ("https://BI.example.com:443/x", "https://bi.example.com/x"),
+        ] {
+            assert_eq!(parse(given).as_deref(), Ok(kept), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_instance_is_refused() {
+        use InvalidReturnTo::{ForbiddenCharacter, ForeignHost, NeitherPathNorUrl, TooLong};
+        for (given, error) in [
+            ("https://evil.example", ForeignHost),
+            ("https://bi.example.com.evil.example/", ForeignHost),
+            ("https://bi.example.com@evil.example/", ForeignHost),
+            ("https://user@bi.example.com/", ForeignHost),
+            ("http://bi.example.com/", ForeignHost),
+            ("https://bi.example.com:8443/", ForeignHost),
+            ("/.//evil.example", ForeignHost),
+            ("/x/..//evil.example", ForeignHost),
+            ("//evil.example", NeitherPathNorUrl),
+            ("///evil.example", NeitherPathNorUrl),
+            ("https:evil.example", NeitherPathNorUrl),
+            ("https:/evil.example", NeitherPathNorUrl),
+            ("javascript:alert(1)", NeitherPathNorUrl),
+            ("data:text/html,x", NeitherPathNorUrl),
+            ("dashboard/1", NeitherPathNorUrl),
+            ("?x=1", NeitherPathNorUrl),
+            (" //evil.example", NeitherPathNorUrl),
+            ("/\\evil.example", ForbiddenCharacter),
+            ("/\t/evil.example", ForbiddenCharacter),
+            ("https:\\\\evil.example", ForbiddenCharacter),
+        ] {
+            assert_eq!(parse(given), Err(error), "{given:?}");
+        }
+        assert_eq!(parse(&format!("/{}", "a".repeat(MAX_CHARS))), Err(TooLong));
+    }
+}

@@ -1,0 +1,63 @@
+//! Metabase tenants (Metabase 58 and later) and the rule of an instance about them.
+
+use thiserror::Error;
+
+use super::attributes::Attributes;
+
+/// Characters of a tenant's slug: the width of Metabase's column.
+pub const MAX_SLUG_CHARS: usize = 254;
+
+/// The tenant a person belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Not blank. Metabase creates an unknown tenant with the slug as its name.
+    pub(crate) slug: String,
+    /// Metabase adds new ones and never overwrites.
+    pub(crate) attributes: Attributes,
+}
+
+/// Whether tokens of an instance name a tenant. There is no default for instances with tenants: a first sign-in without
+/// one makes an internal account for good, which later sign-ins with a tenant are refused for (Metabase issue 78009).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tenancy {
+    /// No token names one.
+    #[default]
+    Forbidden,
+    /// A token may name one. Only for instances that mix internal people and tenants.
+    Optional,
+    /// Every token names one.
+    Required,
+}
+
+impl Tenancy {
+    /// The spelling in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+
+    /// # Errors
+    /// The rule that a request with (or without) a tenant breaks.
+    pub const fn check(self, has_tenant: bool) -> Result<(), TenancyViolation> {
+        match (self, has_tenant) {
+            (Self::Required, false) => Err(TenancyViolation::Missing),
+            (Self::Forbidden, true) => Err(TenancyViolation::Unexpected),
+            (Self::Forbidden, false) | (Self::Required, true) | (Self::Optional, _) => Ok(()),
+        }
+    }
+}
+
+/// A tenant where none may be, or none where one must be.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TenancyViolation {
+    /// Would wedge the account.
+    #[error("must be given: every token of this instance names a tenant (its tenancy is \"required\")")]
+    Missing,
+    /// Metabase would answer 403.
+    #[error("must not be given: no token of this instance names a tenant (its tenancy is \"forbidden\")")]
+    Unexpected,
+}
