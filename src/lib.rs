@@ -1,3 +1,4 @@
 //! x
-#![expect(missing_docs)]
+pub mod application;
+pub mod config;
 pub mod domain;

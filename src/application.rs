@@ -1,0 +1,15 @@
+//! The use cases and what they need: one immutable generation of configuration, and a clock.
+
+pub mod check_auth_status;
+pub mod generation;
+pub mod issue_token;
+pub mod judge;
+pub mod signing_key;
+
+use crate::domain::time::UnixTime;
+
+/// Where the use cases take the time from.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> UnixTime;
+}

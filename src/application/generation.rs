@@ -1,0 +1,67 @@
+//! Everything that decides about a token, as one immutable value: instances, keys and policy that belong together.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::signing_key::SigningKey;
+use crate::domain::{
+    instance::{Instance, InstanceName},
+    policy::Policy,
+};
+
+/// One generation of the configuration. Requests see one generation from beginning to end.
+#[derive(Debug)]
+pub struct Generation {
+    instances: HashMap<InstanceName, InstanceWithKey>,
+    default: Option<InstanceName>,
+    policy: Policy,
+}
+
+/// An instance and the key that signs for it.
+#[derive(Debug)]
+pub struct InstanceWithKey {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) key: SigningKey,
+}
+
+/// Why a request's instance could not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoInstance {
+    /// The name is empty and there are several instances, none of them the default.
+    Ambiguous,
+    /// No instance has the name.
+    Unknown,
+}
+
+impl Generation {
+    /// Names are unique, and at most one instance is the default: the configuration has seen to it.
+    #[must_use]
+    pub fn new(instances: Vec<(Instance, SigningKey)>, policy: Policy) -> Self {
+        let default = match instances.as_slice() {
+            [(only, _)] => Some(only.name.clone()),
+            several => several.iter().map(|(one, _)| one).find(|one| one.is_default).map(|one| one.name.clone()),
+        };
+        let with_key = |(instance, key): (Instance, _)| {
+            (instance.name.clone(), InstanceWithKey { instance: Arc::new(instance), key })
+        };
+        Self { instances: instances.into_iter().map(with_key).collect(), default, policy }
+    }
+
+    /// The instance that a request names; the empty name stands for the only or default one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn instance(&self, name: &str) -> Result<&InstanceWithKey, NoInstance> {
+        let name = match (name, &self.default) {
+            ("", Some(default)) => default.as_str(),
+            ("", None) => return Err(NoInstance::Ambiguous),
+            (name, _) => name,
+        };
+        self.instances.get(name).ok_or(NoInstance::Unknown)
+    }
+
+    /// Who may issue what.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}

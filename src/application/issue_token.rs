@@ -1,0 +1,101 @@
+//! Issues a token: parse, decide, sign. The order is the security argument: nothing is signed without a permit.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    Clock,
+    generation::{Generation, NoInstance},
+    signing_key::{SignError, Signed},
+};
+use crate::domain::{
+    caller::Caller,
+    policy::{Decision, Denial},
+    time::UnixTime,
+    token::{Fingerprint, SignedToken, exchange_deadline},
+    token_request::{InvalidRequest, TokenRequest, UnverifiedRequest, Violation},
+};
+
+/// The use case behind `IssueMetabaseToken`.
+pub struct IssueToken {
+    generation: Arc<Generation>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A token on its way to the caller.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The credential.
+    pub token: SignedToken,
+    /// `iat`.
+    pub issue_time: UnixTime,
+    /// `exp`.
+    pub expire_time: UnixTime,
+    /// The last instant at which Metabase exchanges it.
+    pub exchange_deadline: UnixTime,
+    /// Its handle.
+    pub fingerprint: Fingerprint,
+    /// Where to redirect a browser to; holds the token.
+    pub sso_url: Option<SignedToken>,
+}
+
+/// Why no token was issued.
+#[derive(Debug)]
+pub enum IssueError {
+    /// Outside the caller's grant.
+    Denied(Denial),
+    /// Every rule that the request breaks.
+    Invalid(Vec<Violation>),
+    /// The instance could not be told.
+    NoInstance(NoInstance),
+    /// Permitted, but not signed.
+    Sign(SignError),
+    /// `return_to` needs the instance's URL.
+    UrlNotConfigured,
+}
+
+impl IssueToken {
+    /// Issues from `generation`, with the time of `clock`.
+    #[must_use]
+    pub fn new(generation: Arc<Generation>, clock: Arc<dyn Clock>) -> Self {
+        Self { generation, clock }
+    }
+
+    /// Issues a token of the named instance to `caller`.
+    ///
+    /// # Errors
+    /// Why not; nothing has been signed then.
+    pub fn execute(
+        &self,
+        caller: &Caller,
+        instance: &str,
+        unverified: UnverifiedRequest,
+    ) -> Result<IssuedToken, IssueError> {
+        let found = self.generation.instance(instance).map_err(IssueError::NoInstance)?;
+        let request =
+            TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
+                InvalidRequest::Violations(violations) => IssueError::Invalid(violations),
+                InvalidRequest::UrlNotConfigured => IssueError::UrlNotConfigured,
+            })?;
+        let permit = match self.generation.policy().decide(caller, request) {
+            Decision::Allow(permit) => permit,
+            Decision::Deny(denial) => return Err(IssueError::Denied(denial)),
+        };
+        let Signed { token, issue_time, expire_time } =
+            found.key.sign(&permit, self.clock.now()).map_err(IssueError::Sign)?;
+        let sso_url = permit.request().return_to.as_ref().zip(found.instance.url.as_ref());
+        Ok(IssuedToken {
+            fingerprint: Fingerprint::of(token.expose()),
+            sso_url: sso_url.map(|(return_to, url)| SignedToken::new(return_to.sso_url(url, &token))),
+            issue_time,
+            expire_time,
+            exchange_deadline: exchange_deadline(issue_time, expire_time),
+            token,
+        })
+    }
+}
+
+impl fmt::Debug for IssueToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssueToken").finish_non_exhaustive()
+    }
+}

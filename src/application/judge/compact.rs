@@ -1,0 +1,128 @@
+//! The three parts of a token, decoded as leniently as the JVM does and no more.
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+use super::{
+    CORRUPT,
+    claims::Refusal,
+    json::{self, Document, Member},
+};
+use crate::domain::auth_status::AuthStatusReason;
+
+/// `java.util.Base64.getUrlDecoder` takes padding that is right or absent, and ignores surplus bits of the last digit.
+const UNPADDED: GeneralPurpose = jvm_decoder(DecodePaddingMode::RequireNone);
+const PADDED: GeneralPurpose = jvm_decoder(DecodePaddingMode::RequireCanonical);
+
+const fn jvm_decoder(padding: DecodePaddingMode) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(padding).with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(&alphabet::URL_SAFE, config)
+}
+
+/// A token whose header is a JSON object and whose signature can be decoded. Nothing has been verified.
+pub(super) struct Compact<'a> {
+    jwt: &'a str,
+    signed: &'a str,
+    unverified_payload: &'a str,
+    unverified_header: Vec<Member>,
+    signature: Vec<u8>,
+}
+
+impl<'a> Compact<'a> {
+    pub(super) fn parse(jwt: &'a str) -> Result<Self, Refusal> {
+        let mut parts = jwt.splitn(3, '.');
+        let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
+            let parts = jwt.split('.').count();
+            return Err(malformed(format!("A token has three parts separated by dots, this has {parts}")));
+        };
+        let unverified_header = decode(header)
+            .and_then(|bytes| json::parse(&bytes))
+            .and_then(|document| match document {
+                Document::Object(members) => Some(members),
+                Document::Empty | Document::Other => None,
+            })
+            .ok_or_else(|| malformed("The header is not base64url of a JSON object".to_owned()))?;
+        let signature =
+            decode(signature).ok_or_else(|| malformed("The signature is not one part of base64url".to_owned()))?;
+        let signed = &jwt[..header.len() + 1 + payload.len()];
+        Ok(Self { jwt, signed, unverified_payload: payload, unverified_header, signature })
+    }
+
+    /// The text that the signature is over.
+    pub(super) const fn signed(&self) -> &str {
+        self.signed
+    }
+
+    pub(super) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// What the header says; Metabase does not choose by it.
+    pub(super) fn algorithm(&self) -> Option<&str> {
+        json::member(&self.unverified_header, "alg")?.as_str()
+    }
+
+    /// Only for a token whose signature is proven.
+    pub(super) fn payload(&self) -> Result<Document, Refusal> {
+        self.payload_bytes()
+            .and_then(|bytes| json::parse(&bytes))
+            .ok_or_else(|| malformed("The payload is not base64url of JSON".to_owned()))
+    }
+
+    pub(super) fn payload_bytes(&self) -> Option<Vec<u8>> {
+        decode(self.unverified_payload)
+    }
+
+    /// What Metabase lets pass and other verifiers do not.
+    pub(super) fn warn(&self, warnings: &mut Vec<String>) {
+        let algorithm = self.algorithm();
+        if algorithm != Some("HS256") {
+            let said = algorithm.map_or("no algorithm".to_owned(), |algorithm| format!("the algorithm {algorithm:?}"));
+            warnings.push(format!(
+                "The header names {said}, but the signature is HS256; Metabase does not look, other verifiers refuse it."
+            ));
+        }
+        if self.jwt.contains('=') {
+            warnings.push("The token is padded with `=`; Metabase accepts that, other verifiers refuse it.".to_owned());
+        }
+    }
+}
+
+fn decode(part: &str) -> Option<Vec<u8>> {
+    let decoder = if part.ends_with('=') { &PADDED } else { &UNPADDED };
+    decoder.decode(part).ok()
+}
+
+fn malformed(why: String) -> Refusal {
+    Refusal { reason: AuthStatusReason::Malformed, why, answer: Some(CORRUPT.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64url_is_read_as_by_the_jvm() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("AA", Some(&[0])),
+            ("AB", Some(&[0])), // Surplus bits.
+            ("AA==", Some(&[0])),
+            ("AAA=", Some(&[0, 0])),
+            ("-_8", Some(&[0xfb, 0xff])),
+            ("AA=", None),
+            ("A", None),
+            ("A===", None),
+            ("====", None),
+            ("AAAA=", None),
+            ("AA==AA", None),
+            ("+/8", None),
+            ("A A", None),
+            ("AA\n", None),
+        ] {
+            assert_eq!(decode(text).as_deref(), bytes, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration, valid by construction. `raw` holds the shapes of the file, `parse` turns them into these types.
+
+mod effective;
+mod locate;
+mod parse;
+mod parse_grant;
+mod raw;
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use thiserror::Error;
+
+use crate::domain::{
+    caller::CallerName, claims::ClaimNames, grant::Grant, instance::Instance, instance::InstanceUrl,
+    lifetime::LifetimeRange, policy::Policy, tenant::Tenancy,
+};
+
+/// Everything the service needs to know. Holds no secret, only where secrets are.
+#[derive(Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[[instances]]`, at least one, with unique names.
+    pub instances: Vec<InstanceConfig>,
+    /// `[[callers]]`
+    pub callers: Vec<CallerConfig>,
+}
+
+/// `[server]`
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Where gRPC is served, in plaintext: loopback or a Unix socket.
+    pub listen: ListenAddress,
+    /// Where metrics are served.
+    pub metrics_listen: SocketAddr,
+    /// Whether the server describes itself to tools such as grpcurl.
+    pub reflection: bool,
+    /// The caller behind every connection; none = nobody is authenticated.
+    pub local_caller: Option<CallerName>,
+}
+
+/// `[[instances]]`
+#[derive(Debug)]
+pub struct InstanceConfig {
+    /// All but the secret.
+    pub instance: Instance,
+    /// Where the secret is.
+    pub shared_secret: SecretSource,
+    /// Where that stands in the file, for errors.
+    pub shared_secret_location: Location,
+}
+
+/// `[[callers]]`
+#[derive(Debug)]
+pub struct CallerConfig {
+    /// Unique.
+    pub name: CallerName,
+    /// Identities by which the caller is recognised.
+    pub identities: Vec<String>,
+    /// At most one for each instance.
+    pub grants: Vec<(crate::domain::instance::InstanceName, Grant)>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// IP address and port; port 0 = any free one.
+    Tcp(SocketAddr),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Where a secret is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// systemd's `$CREDENTIALS_DIRECTORY/<name>`.
+    Credential(String),
+    /// An environment variable. A file is safer: the environment of a process is readable in /proc.
+    Env(String),
+    /// A file.
+    File(PathBuf),
+    /// Made at start and told to nobody; only for `serve --dev`.
+    Generated,
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(name) => write!(f, "credential {name:?}"),
+            Self::Env(name) => write!(f, "environment variable {name:?}"),
+            Self::File(path) => write!(f, "file {:?}", path.display().to_string()),
+            Self::Generated => f.write_str("generated"),
+        }
+    }
+}
+
+/// A place in the configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    /// Counted from 1; 0 = the file as a whole.
+    pub line: usize,
+    /// Path of the key, such as `instances[0].url`; empty = the file as a whole.
+    pub key: String,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Name of the file.
+    pub file: String,
+    /// Where in it.
+    pub location: Location,
+    /// The rule and the way out.
+    pub rule: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.location.line > 0 {
+            write!(f, ":{}", self.location.line)?;
+        }
+        if !self.location.key.is_empty() {
+            write!(f, ": {}", self.location.key)?;
+        }
+        write!(f, ": {}", self.rule)
+    }
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// gRPC address of a configuration that names none, and of `serve --dev`.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+    /// Metrics address of a configuration that names none, and of `serve --dev`.
+    pub const DEFAULT_METRICS_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+    /// Reads the text of a configuration file; `file` names it in errors. Reads no secret.
+    ///
+    /// # Errors
+    /// Everything that is wrong: syntax and unknown keys stop at the first, the rest comes at once.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigErrors> {
+        parse::parse(text, file)
+    }
+
+    /// The configuration of `serve --dev`: one instance, one caller who may do everything, plaintext on loopback.
+    ///
+    /// # Panics
+    /// Never: the names are valid.
+    #[must_use]
+    pub fn dev(url: InstanceUrl, shared_secret: SecretSource) -> Self {
+        let name = "default".parse().expect("\"default\" is a valid instance name");
+        let caller: CallerName = "dev".parse().expect("\"dev\" is a valid caller name");
+        let instance = Instance {
+            name,
+            url: Some(url),
+            environment: crate::domain::instance::Environment::Development,
+            lifetimes: LifetimeRange::default(),
+            tenancy: Tenancy::Optional,
+            claim_names: ClaimNames::default(),
+            is_default: true,
+        };
+        Self {
+            server: ServerConfig {
+                listen: ListenAddress::Tcp(Self::DEFAULT_LISTEN),
+                metrics_listen: Self::DEFAULT_METRICS_LISTEN,
+                reflection: true,
+                local_caller: Some(caller.clone()),
+            },
+            callers: vec![CallerConfig {
+                name: caller,
+                identities: Vec::new(),
+                grants: vec![(instance.name.clone(), Grant::unrestricted())],
+            }],
+            instances: vec![InstanceConfig { instance, shared_secret, shared_secret_location: Location::default() }],
+        }
+    }
+
+    /// Who may issue what.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        for caller in &self.callers {
+            for (instance, grant) in &caller.grants {
+                let added = policy.add(caller.name.clone(), instance.clone(), grant.clone());
+                debug_assert!(added.is_ok(), "parsing refuses a second grant");
+            }
+        }
+        policy
+    }
+
+    /// The configuration with every default written out, as TOML. Secrets are not in it, only where they are.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        effective::render(self)
+    }
+}

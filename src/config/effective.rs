@@ -1,0 +1,126 @@
+//! Writes the configuration out as TOML, with every default. Secrets are not in it, only where they are.
+
+use toml::{Table, Value};
+
+use super::{CallerConfig, Config, InstanceConfig, SecretSource};
+use crate::domain::{
+    grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
+    instance::InstanceName,
+    lifetime::Lifetime,
+};
+
+pub(super) fn render(config: &Config) -> String {
+    let server = &config.server;
+    let mut table = Table::new();
+    let mut out = Table::new();
+    put(&mut out, "listen", server.listen.to_string());
+    put(&mut out, "metrics_listen", server.metrics_listen.to_string());
+    put(&mut out, "reflection", server.reflection);
+    if let Some(local) = &server.local_caller {
+        let mut identity = Table::new();
+        put(&mut identity, "local", local.as_str());
+        put(&mut out, "identity", identity);
+    }
+    put(&mut table, "server", out);
+    put(&mut table, "instances", config.instances.iter().map(instance).collect::<Vec<_>>());
+    if !config.callers.is_empty() {
+        put(&mut table, "callers", config.callers.iter().map(caller).collect::<Vec<_>>());
+    }
+    table.to_string()
+}
+
+fn put(table: &mut Table, key: &str, value: impl Into<Value>) {
+    table.insert(key.to_owned(), value.into());
+}
+
+fn instance(config: &InstanceConfig) -> Table {
+    let instance = &config.instance;
+    let mut out = Table::new();
+    put(&mut out, "name", instance.name.as_str());
+    put(&mut out, "default", instance.is_default);
+    if let Some(url) = &instance.url {
+        put(&mut out, "url", url.to_string());
+    }
+    put(&mut out, "environment", instance.environment.as_str());
+    put(&mut out, "tenancy", instance.tenancy.as_str());
+    put(&mut out, "shared_secret", secret_source(&config.shared_secret));
+    let mut lifetimes = Table::new();
+    put(&mut lifetimes, "default", lifetime(instance.lifetimes.default));
+    put(&mut lifetimes, "max", lifetime(instance.lifetimes.max));
+    put(&mut out, "token_lifetime", lifetimes);
+    let names = instance.claim_names.by_key();
+    put(&mut out, "claims", names.into_iter().map(|(key, name)| (key.to_owned(), name.into())).collect::<Table>());
+    out
+}
+
+fn secret_source(source: &SecretSource) -> Table {
+    let (key, value) = match source {
+        SecretSource::Credential(name) => ("credential", name.clone()),
+        SecretSource::Env(name) => ("env", name.clone()),
+        SecretSource::File(path) => ("file", path.display().to_string()),
+        SecretSource::Generated => ("generated", "at start".to_owned()),
+    };
+    [(key.to_owned(), value.into())].into_iter().collect()
+}
+
+fn lifetime(lifetime: Lifetime) -> String {
+    format!("{}s", lifetime.seconds())
+}
+
+fn caller(caller: &CallerConfig) -> Table {
+    let mut out = Table::new();
+    put(&mut out, "name", caller.name.as_str());
+    put(&mut out, "identities", caller.identities.clone());
+    put(&mut out, "grants", caller.grants.iter().map(grant).collect::<Vec<_>>());
+    out
+}
+
+fn grant((instance, grant): &(InstanceName, Grant)) -> Table {
+    let mut out = Table::new();
+    put(&mut out, "instance", instance.as_str());
+    let domains = match &grant.email_domains {
+        EmailDomains::Any => vec!["*".to_owned()],
+        EmailDomains::Only(domains) => domains.iter().cloned().collect(),
+    };
+    put(&mut out, "email_domains", domains);
+    put(&mut out, "groups", patterns(&grant.groups));
+    put(&mut out, "allow_administrators", grant.allow_administrators);
+    put(&mut out, "required_attributes", grant.required_attributes.iter().cloned().collect::<Vec<_>>());
+    put(&mut out, "tenants", patterns(&grant.tenants));
+    put(&mut out, "may_check_status", grant.may_check_status);
+    if let Some(max) = grant.max_lifetime {
+        put(&mut out, "max_lifetime", lifetime(max));
+    }
+    put(&mut out, "attributes", rules(&grant.attributes));
+    put(&mut out, "tenant_attributes", rules(&grant.tenant_attributes));
+    out
+}
+
+fn patterns(patterns: &[Pattern]) -> Vec<String> {
+    let text = |pattern: &Pattern| match pattern {
+        Pattern::Exact(name) => name.clone(),
+        Pattern::Prefix(prefix) => format!("{prefix}*"),
+    };
+    patterns.iter().map(text).collect()
+}
+
+fn rules(rules: &AttributeRules) -> Table {
+    let others = rules.others.as_ref().map(|rule| ("*".to_owned(), self::rule(rule)));
+    rules.by_key.iter().map(|(key, rule)| (key.clone(), self::rule(rule))).chain(others).collect()
+}
+
+fn rule(rule: &AttributeRule) -> Value {
+    match rule {
+        AttributeRule::Boolean => "boolean".into(),
+        AttributeRule::Integer => "integer".into(),
+        AttributeRule::OneOf(values) => values.iter().cloned().collect::<Vec<_>>().into(),
+        AttributeRule::Regex(regex) => {
+            let anchored = regex.as_str();
+            let pattern =
+                anchored.strip_prefix(r"\A(?:").and_then(|rest| rest.strip_suffix(r")\z")).unwrap_or(anchored);
+            Value::Table([("regex".to_owned(), pattern.into())].into_iter().collect())
+        }
+        AttributeRule::String => "string".into(),
+        AttributeRule::Uuid => "uuid".into(),
+    }
+}

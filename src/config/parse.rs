@@ -1,0 +1,273 @@
+//! From the shapes of the file to valid types: server, instances, callers. Collects every error it can.
+
+use std::{
+    collections::HashSet, fmt::Display, net::SocketAddr, ops::Range, path::PathBuf, str::FromStr, time::Duration,
+};
+
+use toml::Spanned;
+
+use super::{
+    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, ListenAddress, Location, SecretSource,
+    ServerConfig,
+    locate::Locator,
+    parse_grant,
+    raw::{
+        ClaimKey, RawCaller, RawConfig, RawEnvironment, RawIdentity, RawInstance, RawLifetimes, RawSecretSource,
+        RawServer, RawTenancy,
+    },
+};
+use crate::domain::{
+    caller::CallerName,
+    claims::ClaimNames,
+    instance::{Environment, Instance},
+    lifetime::{Lifetime, LifetimeRange},
+    tenant::Tenancy,
+};
+
+/// Errors found so far, and where they are.
+pub(super) struct Problems<'a> {
+    file: &'a str,
+    locator: Locator<'a>,
+    errors: Vec<ConfigError>,
+}
+
+impl Problems<'_> {
+    pub(super) fn add(&mut self, span: &Range<usize>, rule: impl Display) {
+        let location = self.locator.locate(span);
+        self.errors.push(ConfigError { file: self.file.to_owned(), location, rule: rule.to_string() });
+    }
+
+    pub(super) fn take<T, E: Display>(&mut self, span: &Range<usize>, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|error| self.add(span, error)).ok()
+    }
+
+    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, text: &Spanned<String>) -> Option<T> {
+        self.take(&text.span(), text.get_ref().parse())
+    }
+
+    fn refuse_reserved<T>(&mut self, reserved: Option<&Spanned<T>>, instead: &str) {
+        if let Some(reserved) = reserved {
+            self.add(&reserved.span(), format_args!("is reserved and not available in this version; {instead}"));
+        }
+    }
+}
+
+pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
+    let mut problems = Problems { file, locator: Locator::new(text), errors: Vec::new() };
+    let raw: RawConfig = match toml::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            // Only the message: the full form of the error quotes the line, which may hold a misplaced secret.
+            problems.add(&error.span().unwrap_or(0..0), error.message());
+            return Err(ConfigErrors(problems.errors));
+        }
+    };
+    let instances = parse_instances(raw.instances, &mut problems);
+    let callers = parse_callers(raw.callers, &instances, &mut problems);
+    let server = parse_server(&raw.server, &callers, &mut problems);
+    match server {
+        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers }),
+        Some(_) | None => Err(ConfigErrors(problems.errors)),
+    }
+}
+
+fn parse_server(raw: &RawServer, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Option<ServerConfig> {
+    problems.refuse_reserved(raw.tls.as_ref(), "without it the service listens on loopback or a Unix socket only");
+    let listen = match &raw.listen {
+        None => Some(ListenAddress::Tcp(Config::DEFAULT_LISTEN)),
+        Some(text) => problems.take(&text.span(), parse_listen(text.get_ref())),
+    };
+    let metrics_listen = match &raw.metrics_listen {
+        None => Some(Config::DEFAULT_METRICS_LISTEN),
+        Some(text) => problems.take(&text.span(), parse_socket_address(text.get_ref())),
+    };
+    let local_caller = parse_identity(&raw.identity, callers, problems);
+    Some(ServerConfig { listen: listen?, metrics_listen: metrics_listen?, reflection: raw.reflection, local_caller })
+}
+
+fn parse_identity(raw: &RawIdentity, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Option<CallerName> {
+    let instead = "`local` names the one caller of a listener that only this machine reaches";
+    problems.refuse_reserved(raw.mtls.as_ref(), instead);
+    problems.refuse_reserved(raw.xfcc.as_ref(), instead);
+    problems.refuse_reserved(raw.jwt.as_ref(), instead);
+    let local = raw.local.as_ref()?;
+    let name: CallerName = problems.parse(local)?;
+    if !callers.iter().any(|caller| caller.name == name) {
+        problems.add(&local.span(), "must be the name of one of the [[callers]]");
+    }
+    Some(name)
+}
+
+/// Parses the address of the gRPC listener, which is plaintext.
+pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        return if path.is_absolute() {
+            Ok(ListenAddress::Unix(path))
+        } else {
+            Err("must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"".to_owned())
+        };
+    }
+    let address = parse_socket_address(text)?;
+    if !address.ip().is_loopback() {
+        return Err("must be a loopback address (127.0.0.1 or [::1]) or a Unix socket: tokens never travel in plaintext between \
+                    machines"
+            .to_owned());
+    }
+    Ok(ListenAddress::Tcp(address))
+}
+
+fn parse_socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:50051\"".to_owned())
+}
+
+fn parse_instances(raw: Vec<RawInstance>, problems: &mut Problems<'_>) -> Vec<InstanceConfig> {
+    if raw.is_empty() {
+        problems.add(&(0..0), "at least one [[instances]] is required");
+    }
+    let (mut names, mut has_default) = (HashSet::new(), false);
+    let mut instances = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let span = raw.name.span();
+        if !names.insert(raw.name.get_ref().clone()) {
+            problems.add(&span, "must be unique among the instances");
+        }
+        if let Some(default) = raw.default.as_ref().filter(|default| *default.get_ref()) {
+            if has_default {
+                problems.add(&default.span(), "must be true for one instance at most");
+            }
+            has_default = true;
+        }
+        instances.extend(parse_instance(raw, problems));
+    }
+    instances
+}
+
+fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<InstanceConfig> {
+    problems.refuse_reserved(
+        raw.next_shared_secret.as_ref(),
+        "to change the secret, put the new one in place of the old in Metabase and here, and restart",
+    );
+    let name = problems.parse(&raw.name);
+    let url = raw.url.as_ref().map(|url| problems.parse(url));
+    let lifetimes = parse_lifetimes(&raw.token_lifetime, problems);
+    let claim_names = parse_claim_names(raw.claims, problems);
+    let span = raw.shared_secret.span();
+    let shared_secret = problems.take(&span, parse_secret_source(raw.shared_secret.into_inner()));
+    let instance = Instance {
+        name: name?,
+        url: url.map_or(Some(None), |url| url.map(Some))?,
+        environment: match raw.environment {
+            RawEnvironment::Production => Environment::Production,
+            RawEnvironment::Development => Environment::Development,
+        },
+        lifetimes: lifetimes?,
+        tenancy: match raw.tenancy {
+            RawTenancy::Forbidden => Tenancy::Forbidden,
+            RawTenancy::Optional => Tenancy::Optional,
+            RawTenancy::Required => Tenancy::Required,
+        },
+        claim_names: claim_names?,
+        is_default: raw.default.is_some_and(Spanned::into_inner),
+    };
+    let Location { line, .. } = problems.locator.locate(&span);
+    let shared_secret_location = Location { line, key: problems.locator.locate(&span).key };
+    Some(InstanceConfig { instance, shared_secret: shared_secret?, shared_secret_location })
+}
+
+fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<LifetimeRange> {
+    let default = raw.default.as_ref().map(|text| parse_lifetime(text, problems));
+    let max = raw.max.as_ref().map(|text| parse_lifetime(text, problems));
+    let max = max.unwrap_or(Some(Lifetime::DEFAULT_MAX))?;
+    let default = default.unwrap_or(Some(Lifetime::DEFAULT.min(max)))?;
+    let span = raw.default.as_ref().or(raw.max.as_ref()).map_or(0..0, Spanned::span);
+    problems.take(&span, LifetimeRange::parse(default, max))
+}
+
+pub(super) fn parse_lifetime(text: &Spanned<String>, problems: &mut Problems<'_>) -> Option<Lifetime> {
+    let duration: Duration = match humantime::parse_duration(text.get_ref()) {
+        Ok(duration) => duration,
+        Err(_) => {
+            problems.add(&text.span(), "must be a duration such as \"90s\", \"10m\" or \"1h\"");
+            return None;
+        }
+    };
+    problems.take(&text.span(), Lifetime::try_from(duration))
+}
+
+fn parse_claim_names(
+    raw: std::collections::BTreeMap<ClaimKey, Spanned<String>>,
+    problems: &mut Problems<'_>,
+) -> Option<ClaimNames> {
+    let span = raw.values().next().map_or(0..0, Spanned::span);
+    let mut spans = std::collections::HashMap::new();
+    let mut names = ClaimNames::default();
+    for (key, name) in raw {
+        let (key, own) = match key {
+            ClaimKey::Email => ("email", &mut names.email),
+            ClaimKey::FirstName => ("first_name", &mut names.first_name),
+            ClaimKey::LastName => ("last_name", &mut names.last_name),
+            ClaimKey::Groups => ("groups", &mut names.groups),
+            ClaimKey::Tenant => ("tenant", &mut names.tenant),
+            ClaimKey::TenantAttributes => ("tenant_attributes", &mut names.tenant_attributes),
+        };
+        spans.insert(key, name.span());
+        *own = name.into_inner();
+    }
+    match names.check() {
+        Ok(()) => Some(names),
+        Err((key, error)) => {
+            problems.add(spans.get(key).unwrap_or(&span), error);
+            None
+        }
+    }
+}
+
+fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, &'static str> {
+    match raw {
+        RawSecretSource { file: Some(file), env: None, credential: None } if !file.is_empty() => {
+            Ok(SecretSource::File(file.into()))
+        }
+        RawSecretSource { file: None, env: Some(name), credential: None }
+            if !name.is_empty() && !name.contains(['=', '\0']) =>
+        {
+            Ok(SecretSource::Env(name))
+        }
+        RawSecretSource { file: None, env: None, credential: Some(name) } => {
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                return Err(
+                    "credential must be the name of a systemd credential: not empty, without slashes or a leading dot",
+                );
+            }
+            Ok(SecretSource::Credential(name))
+        }
+        RawSecretSource { .. } => Err(
+            "must have exactly one of { file = \"…\" }, { env = \"…\" } and { credential = \"…\" }, and it must not be empty",
+        ),
+    }
+}
+
+fn parse_callers(raw: Vec<RawCaller>, instances: &[InstanceConfig], problems: &mut Problems<'_>) -> Vec<CallerConfig> {
+    let (mut names, mut identities) = (HashSet::new(), HashSet::new());
+    let mut callers = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let name: Option<CallerName> = problems.parse(&raw.name);
+        if !names.insert(raw.name.get_ref().clone()) {
+            problems.add(&raw.name.span(), "must be unique among the callers");
+        }
+        for identity in &raw.identities {
+            if identity.get_ref().trim().is_empty() {
+                problems.add(&identity.span(), "must not be empty");
+            } else if !identities.insert(identity.get_ref().clone()) {
+                problems.add(&identity.span(), "must be unique: one identity is one caller");
+            }
+        }
+        let grants = parse_grant::parse_grants(raw.grants, instances, problems);
+        let identities = raw.identities.into_iter().map(Spanned::into_inner).collect();
+        callers.extend(name.map(|name| CallerConfig { name, identities, grants }));
+    }
+    callers
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::*;
+
+/// The smallest configuration; tests add to it, and it is lines 1 to 3 of the text.
+const INSTANCE: &str = "[[instances]]\nname = \"main\"\nshared_secret = { file = \"/run/secrets/main\" }\n";
+
+fn errors(text: &str) -> Vec<String> {
+    match Config::parse(text, "mts.toml") {
+        Ok(_) => Vec::new(),
+        Err(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_error_names_file_line_key_and_rule() {
+    for (text, expected) in [
+        ("", "mts.toml:1: at least one [[instances]] is required"),
+        ("[servr]\n", "mts.toml:1: servr: unknown field `servr`, expected one of `server`, `instances`, `callers`"),
+        ("[server]\nlisten = 1\n", "mts.toml:2: server.listen: invalid type: integer `1`, expected a string"),
+        ("[[instances]]\nname = \"a\"\n", "mts.toml:1: instances[0]: missing field `shared_secret`"),
+    ] {
+        assert_eq!(errors(text), [expected], "{text}");
+    }
+    let caller = "[[callers]]\nname = \"shop\"\n[[callers.grants]]\ninstance = \"main\"\n";
+    for (text, expected) in [
+        ("url = \"ftp://x\"\n", "mts.toml:4: instances[0].url: must begin with http:// or https://"),
+        ("url = \"https://me:pw@x\"\n", "mts.toml:4: instances[0].url: must not contain a user name or password"),
+        (
+            "environment = \"test\"\n",
+            "mts.toml:4: instances[0].environment: unknown variant `test`, expected `production` or `development`",
+        ),
+        (
+            "token_lifetime = { default = \"2h\" }\n",
+            "mts.toml:4: instances[0].token_lifetime.default: default (7200 s) must not be above max (3600 s)",
+        ),
+        (
+            "token_lifetime = { max = \"59s\" }\n",
+            "mts.toml:4: instances[0].token_lifetime.max: must be from 60 s to 86400 s, is 59 s",
+        ),
+        (
+            "token_lifetime = { max = \"soon\" }\n",
+            "mts.toml:4: instances[0].token_lifetime.max: must be a duration such as \"90s\", \"10m\" or \"1h\"",
+        ),
+        (
+            "claims = { groups = \"email\" }\n",
+            "mts.toml:4: instances[0].claims.groups: must not be the same as `email`: two claims of one name overwrite each other",
+        ),
+        (
+            "next_shared_secret = { file = \"/x\" }\n",
+            "mts.toml:4: instances[0].next_shared_secret: is reserved and not available in this version; to change the secret, put the new one in place of the old in Metabase and here, and restart",
+        ),
+        (
+            "[[instances]]\nname = \"main\"\nshared_secret = { env = \"X\" }\n",
+            "mts.toml:5: instances[1].name: must be unique among the instances",
+        ),
+        (
+            "[server]\nlisten = \"0.0.0.0:50051\"\n",
+            "mts.toml:5: server.listen: must be a loopback address (127.0.0.1 or [::1]) or a Unix socket: tokens never travel in plaintext between machines",
+        ),
+        (
+            "[server]\nlisten = \"unix:mts.sock\"\n",
+            "mts.toml:5: server.listen: must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"",
+        ),
+        (
+            "[server.identity]\nlocal = \"shop\"\n",
+            "mts.toml:5: server.identity.local: must be the name of one of the [[callers]]",
+        ),
+        (
+            "[server.identity]\nmtls = true\n",
+            "mts.toml:5: server.identity.mtls: is reserved and not available in this version; `local` names the one caller of a listener that only this machine reaches",
+        ),
+    ] {
+        assert_eq!(errors(&format!("{INSTANCE}{text}")), [expected], "{text}");
+    }
+    for (text, expected) in [
+        (
+            "[[callers.grants]]\ninstance = \"other\"\n",
+            "mts.toml:9: callers[0].grants[1].instance: must be the name of one of the [[instances]]",
+        ),
+        (
+            "[[callers.grants]]\ninstance = \"main\"\n",
+            "mts.toml:9: callers[0].grants[1].instance: must be unique among the caller's grants: write one grant for each instance",
+        ),
+        (
+            "email_domains = [\"localhost\"]\n",
+            "mts.toml:8: callers[0].grants[0].email_domains[0]: must be a domain such as \"example.com\" (exact: subdomains are listed by themselves), or \"*\" for every domain",
+        ),
+        (
+            "groups = [\"A*B\"]\n",
+            "mts.toml:8: callers[0].grants[0].groups[0]: must be an exact name, or the beginning of names with one * at its end",
+        ),
+        (
+            "attributes = { a = \"int\" }\n",
+            "mts.toml:8: callers[0].grants[0].attributes.a: must be \"integer\", \"uuid\", \"boolean\", \"string\", a list of allowed values, or { regex = \"…\" }",
+        ),
+        (
+            "attributes = { a = 1 }\n",
+            "mts.toml:8: callers[0].grants[0].attributes.a: must be \"integer\", \"uuid\", \"boolean\", \"string\", a list of allowed values, or { regex = \"…\" }",
+        ),
+        (
+            "attributes = { email = \"string\" }\n",
+            "mts.toml:8: callers[0].grants[0].attributes.email: the key must not be a claim name of the instance: it would replace the person's identity",
+        ),
+        (
+            "required_attributes = [\"b\"]\n",
+            "mts.toml:8: callers[0].grants[0].required_attributes[0]: must also have a rule in `attributes`, or no token could ever be issued",
+        ),
+        (
+            "max_lifetime = \"2h\"\n",
+            "mts.toml:8: callers[0].grants[0].max_lifetime: must not be above the instance's maximum of 3600 s",
+        ),
+        (
+            "rate = { per_second = 1, burst = 1 }\n",
+            "mts.toml:8: callers[0].grants[0].rate: is reserved and not available in this version; limit the rate in front of the service",
+        ),
+        (
+            "max_lifetme = \"1h\"\n",
+            "mts.toml:8: callers[0].grants[0].max_lifetme: unknown field `max_lifetme`, expected one of `instance`, `email_domains`, `groups`, `allow_administrators`, `attributes`, `required_attributes`, `tenants`, `tenant_attributes`, `max_lifetime`, `may_check_status`, `rate`",
+        ),
+    ] {
+        assert_eq!(errors(&format!("{INSTANCE}{caller}{text}")), [expected], "{text}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    const SECRET: &str = "8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4";
+    for value in [format!("\"{SECRET}\""), format!("{{ value = \"{SECRET}\" }}"), format!("{{ file = \"{SECRET}")] {
+        let errors = errors(&format!("[[instances]]\nname = \"a\"\nshared_secret = {value}\n"));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with("mts.toml:3"), "{errors:?}");
+        assert!(!errors[0].contains(SECRET), "{errors:?}");
+    }
+}
+
+#[test]
+fn all_errors_come_at_once() {
+    let text = "[server]\nlisten = \"x\"\nmetrics_listen = \"y\"\n[[instances]]\nname = \"-\"\nurl = \"z\"\nshared_secret = {}\n";
+    assert_eq!(errors(text).len(), 5, "{:?}", errors(text));
+}
+
+#[test]
+fn the_effective_configuration_parses_to_itself() {
+    let text = format!(
+        "[server]\nlisten = \"unix:/run/mts.sock\"\nreflection = true\n[server.identity]\nlocal = \"shop\"\n{INSTANCE}url = \
+         \"https://bi.example.com/\"\nclaims = {{ email = \"mail\" }}\ntenancy = \"required\"\n[[callers]]\nname = \
+         \"shop\"\nidentities = [\"spiffe://example.org/shop\"]\n[[callers.grants]]\ninstance = \"main\"\nemail_domains = \
+         [\"Example.com\"]\ngroups = [\"A\", \"B *\"]\nattributes = {{ id = \"integer\", region = [\"emea\"], code = {{ regex = \
+         '[A-Z]\\d' }}, \"*\" = \"string\" }}\nrequired_attributes = [\"id\"]\ntenants = [\"*\"]\nmax_lifetime = \"15m\"\n"
+    );
+    let effective = Config::parse(&text, "f").unwrap().effective();
+    assert_eq!(Config::parse(&effective, "f").unwrap().effective(), effective);
+    for line in [
+        "listen = \"unix:/run/mts.sock\"",
+        "url = \"https://bi.example.com\"",
+        "email = \"mail\"",
+        "max_lifetime = \"900s\"",
+    ] {
+        assert!(effective.contains(line), "{line} in\n{effective}");
+    }
+}

@@ -1,0 +1,195 @@
+//! The shapes of the configuration file, as TOML sees them. Nothing here is checked but types and key names.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use toml::Spanned;
+
+type Text = Spanned<String>;
+
+/// A key that the design reserves and this version does not have yet; it is refused rather than ignored.
+type Reserved = Option<Spanned<IgnoredAny>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    #[serde(default)]
+    pub(super) server: RawServer,
+    #[serde(default)]
+    pub(super) instances: Vec<RawInstance>,
+    #[serde(default)]
+    pub(super) callers: Vec<RawCaller>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) listen: Option<Text>,
+    pub(super) metrics_listen: Option<Text>,
+    #[serde(default)]
+    pub(super) reflection: bool,
+    pub(super) tls: Reserved,
+    #[serde(default)]
+    pub(super) identity: RawIdentity,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIdentity {
+    pub(super) local: Option<Text>,
+    pub(super) mtls: Reserved,
+    pub(super) xfcc: Reserved,
+    pub(super) jwt: Reserved,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInstance {
+    pub(super) name: Text,
+    #[serde(default)]
+    pub(super) default: Option<Spanned<bool>>,
+    pub(super) url: Option<Text>,
+    #[serde(default)]
+    pub(super) environment: RawEnvironment,
+    pub(super) shared_secret: Spanned<RawSecretSource>,
+    pub(super) next_shared_secret: Reserved,
+    #[serde(default)]
+    pub(super) token_lifetime: RawLifetimes,
+    #[serde(default)]
+    pub(super) tenancy: RawTenancy,
+    #[serde(default)]
+    pub(super) claims: BTreeMap<ClaimKey, Text>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawEnvironment {
+    #[default]
+    Production,
+    Development,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTenancy {
+    #[default]
+    Forbidden,
+    Optional,
+    Required,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClaimKey {
+    Email,
+    FirstName,
+    LastName,
+    Groups,
+    Tenant,
+    TenantAttributes,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLifetimes {
+    pub(super) default: Option<Text>,
+    pub(super) max: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCaller {
+    pub(super) name: Text,
+    #[serde(default)]
+    pub(super) identities: Vec<Text>,
+    #[serde(default)]
+    pub(super) grants: Vec<RawGrant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGrant {
+    pub(super) instance: Text,
+    #[serde(default)]
+    pub(super) email_domains: Vec<Text>,
+    #[serde(default)]
+    pub(super) groups: Vec<Text>,
+    #[serde(default)]
+    pub(super) allow_administrators: bool,
+    #[serde(default)]
+    pub(super) attributes: BTreeMap<Text, Spanned<RawAttributeRule>>,
+    #[serde(default)]
+    pub(super) required_attributes: Vec<Text>,
+    #[serde(default)]
+    pub(super) tenants: Vec<Text>,
+    #[serde(default)]
+    pub(super) tenant_attributes: BTreeMap<Text, Spanned<RawAttributeRule>>,
+    pub(super) max_lifetime: Option<Text>,
+    pub(super) may_check_status: Option<bool>,
+    pub(super) rate: Reserved,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "must be \"integer\", \"uuid\", \"boolean\", \"string\", a list of allowed values, or { regex = \"…\" }"
+)]
+pub(super) enum RawAttributeRule {
+    Type(String),
+    OneOf(Vec<String>),
+    Regex(RawRegex),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegex {
+    pub(super) regex: String,
+}
+
+/// `{ file = … }`, `{ env = … }` or `{ credential = … }`.
+pub(super) struct RawSecretSource {
+    pub(super) file: Option<String>,
+    pub(super) env: Option<String>,
+    pub(super) credential: Option<String>,
+}
+
+/// The form of the table. Its errors never meet the value of a secret that was written in place of the table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretTable {
+    file: Option<String>,
+    env: Option<String>,
+    credential: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for RawSecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = RawSecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _secret: &str) -> Result<Self::Value, E> {
+        // The usual message would quote the secret.
+        Err(E::custom(
+            "a secret never stands in the configuration file: say where it is with { file = \"…\" }, { env = \"…\" } or \
+             { credential = \"…\" }",
+        ))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let SecretTable { file, env, credential } = SecretTable::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawSecretSource { file, env, credential })
+    }
+}
