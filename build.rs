@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .open_file("metabase/token/v1/token_service.proto")?;
     let descriptors = compiler.file_descriptor_set();
 
+    #[expect(clippy::disallowed_methods, reason = "a build script is told where to write by its environment")]
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptor_set.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

@@ -8,15 +8,21 @@ mod raw;
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
 use thiserror::Error;
 
+pub(crate) use self::parse::parse_listen;
 use crate::domain::{
-    caller::CallerName, claims::ClaimNames, grant::Grant, instance::Instance, instance::InstanceUrl,
-    lifetime::LifetimeRange, policy::Policy, tenant::Tenancy,
+    caller::CallerName,
+    claims::ClaimNames,
+    grant::Grant,
+    instance::{Environment, Instance, InstanceName, InstanceUrl},
+    lifetime::LifetimeRange,
+    policy::Policy,
+    tenant::Tenancy,
 };
 
 /// Everything the service needs to know. Holds no secret, only where secrets are.
@@ -62,7 +68,7 @@ pub struct CallerConfig {
     /// Identities by which the caller is recognised.
     pub identities: Vec<String>,
     /// At most one for each instance.
-    pub grants: Vec<(crate::domain::instance::InstanceName, Grant)>,
+    pub grants: Vec<(InstanceName, Grant)>,
 }
 
 /// An address to listen on.
@@ -158,9 +164,9 @@ impl fmt::Display for ConfigErrors {
 
 impl Config {
     /// gRPC address of a configuration that names none, and of `serve --dev`.
-    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
     /// Metrics address of a configuration that names none, and of `serve --dev`.
-    pub const DEFAULT_METRICS_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+    pub const DEFAULT_METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
     /// Reads the text of a configuration file; `file` names it in errors. Reads no secret.
     ///
@@ -181,7 +187,7 @@ impl Config {
         let instance = Instance {
             name,
             url: Some(url),
-            environment: crate::domain::instance::Environment::Development,
+            environment: Environment::Development,
             lifetimes: LifetimeRange::default(),
             tenancy: Tenancy::Optional,
             claim_names: ClaimNames::default(),

@@ -1,4 +1,21 @@
-//! x
+//! The one service that holds Metabase's JWT shared secret and issues sign-in tokens with it.
+//!
+//! The code map, from the outside in; a module knows those below it, never those above:
+//!
+//! - [`cli`]: the command line
+//! - [`app`], [`lifecycle`]: builds every part, runs, drains
+//! - [`transport`]: gRPC and the metrics port; [`adapters`]: clock, environment, secret files
+//! - [`application`]: the use cases: issue a token, judge one
+//! - [`config`]: the configuration file, parsed into domain types
+//! - [`domain`]: the rules, without I/O
+//! - [`telemetry`]: a leaf: logs and metrics
+
+pub mod adapters;
+pub mod app;
 pub mod application;
+pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod lifecycle;
+pub mod telemetry;
+pub mod transport;

@@ -5,8 +5,8 @@
 //! object; HMAC-SHA256, whatever algorithm the header names; payload is base64url of JSON; `exp`; `nbf`; `iat`; tenant
 //! claim; e-mail claim. No library's validation runs here, so none of its defaults can soften or harden the judgement.
 //!
-//! Known differences, all on the strict side: JSON nested deeper than 128 levels (Metabase: 1000) and lone surrogates in
-//! `\u` escapes are called malformed.
+//! Known differences: JSON nested deeper than 128 levels is called malformed (Metabase: 1000), numbers of more than 1000
+//! digits are not, and a top-level array need be well-formed beyond its first value.
 
 mod claims;
 mod compact;

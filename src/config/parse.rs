@@ -1,14 +1,19 @@
 //! From the shapes of the file to valid types: server, instances, callers. Collects every error it can.
 
 use std::{
-    collections::HashSet, fmt::Display, net::SocketAddr, ops::Range, path::PathBuf, str::FromStr, time::Duration,
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Display,
+    net::SocketAddr,
+    ops::Range,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
 };
 
 use toml::Spanned;
 
 use super::{
-    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, ListenAddress, Location, SecretSource,
-    ServerConfig,
+    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, ListenAddress, SecretSource, ServerConfig,
     locate::Locator,
     parse_grant,
     raw::{
@@ -170,8 +175,7 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
         claim_names: claim_names?,
         is_default: raw.default.is_some_and(Spanned::into_inner),
     };
-    let Location { line, .. } = problems.locator.locate(&span);
-    let shared_secret_location = Location { line, key: problems.locator.locate(&span).key };
+    let shared_secret_location = problems.locator.locate(&span);
     Some(InstanceConfig { instance, shared_secret: shared_secret?, shared_secret_location })
 }
 
@@ -185,22 +189,15 @@ fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<Li
 }
 
 pub(super) fn parse_lifetime(text: &Spanned<String>, problems: &mut Problems<'_>) -> Option<Lifetime> {
-    let duration: Duration = match humantime::parse_duration(text.get_ref()) {
-        Ok(duration) => duration,
-        Err(_) => {
-            problems.add(&text.span(), "must be a duration such as \"90s\", \"10m\" or \"1h\"");
-            return None;
-        }
-    };
+    let duration = humantime::parse_duration(text.get_ref());
+    let duration = duration.map_err(|_| "must be a duration such as \"90s\", \"10m\" or \"1h\"");
+    let duration: Duration = problems.take(&text.span(), duration)?;
     problems.take(&text.span(), Lifetime::try_from(duration))
 }
 
-fn parse_claim_names(
-    raw: std::collections::BTreeMap<ClaimKey, Spanned<String>>,
-    problems: &mut Problems<'_>,
-) -> Option<ClaimNames> {
+fn parse_claim_names(raw: BTreeMap<ClaimKey, Spanned<String>>, problems: &mut Problems<'_>) -> Option<ClaimNames> {
     let span = raw.values().next().map_or(0..0, Spanned::span);
-    let mut spans = std::collections::HashMap::new();
+    let mut spans = HashMap::new();
     let mut names = ClaimNames::default();
     for (key, name) in raw {
         let (key, own) = match key {

@@ -65,7 +65,7 @@ pub fn check_user_attribute(key: &str, value: &str, names: &ClaimNames) -> Resul
 pub fn check_tenant_attribute(key: &str, value: &str) -> Result<(), InvalidAttribute> {
     text::check_not_blank(key, MAX_KEY_CHARS).map_err(InvalidAttribute::Key)?;
     text::check(value, MAX_VALUE_CHARS).map_err(InvalidAttribute::Value)?;
-    if is_reserved(key) {
+    if key.starts_with('@') || is_reserved(key) {
         return Err(InvalidAttribute::Reserved);
     }
     Ok(())
@@ -97,6 +97,7 @@ mod tests {
             ("@tenant", InvalidAttribute::Reserved),
             ("@x", InvalidAttribute::Reserved),
             ("x/@y", InvalidAttribute::Reserved),
+            ("@x/y", InvalidAttribute::Reserved),
             ("", InvalidAttribute::Key(InvalidText::Empty)),
         ] {
             assert_eq!(check_user_attribute(key, "1", &names), Err(error), "{key:?}");

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{
     attributes::is_reserved,
+    groups::Group,
     lifetime::Lifetime,
     text::{self, InvalidText},
     time::UnixTime,
@@ -157,7 +158,7 @@ impl Serialize for Claims<'_> {
         map.serialize_entry(&names.first_name, &request.subject.first_name)?;
         map.serialize_entry(&names.last_name, &request.subject.last_name)?;
         if let Some(groups) = &request.groups {
-            let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+            let groups: Vec<&str> = groups.iter().map(Group::as_str).collect();
             map.serialize_entry(&names.groups, &groups)?;
         }
         if let Some(tenant) = &request.tenant {

@@ -18,6 +18,7 @@ pub struct Policy {
 
 /// The result of [`Policy::decide`].
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the usual outcome is the large one; a box would cost it an allocation")]
 pub enum Decision {
     /// Sign it.
     Allow(Permit),

@@ -73,7 +73,9 @@ impl SharedSecret {
             return Some(WeakSecret::Published);
         }
         let mut seen = [false; 256];
-        bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true);
+        for byte in bytes {
+            seen[usize::from(*byte)] = true;
+        }
         let distinct = seen.iter().filter(|seen| **seen).count();
         (distinct < MIN_DISTINCT).then_some(WeakSecret::Repetitive { distinct })
     }

@@ -62,7 +62,7 @@ pub(super) fn check_times(payload: &[Member], now: UnixTime) -> Result<(), Refus
         if let Number::Long(iat) = iat
             && now.seconds().checked_sub(iat).is_none()
         {
-            return Err(refuse(AuthStatusReason::InvalidClaim, "`iat` is out of range", "integer overflow"));
+            return Err(refuse(AuthStatusReason::InvalidClaim, "`iat` is out of range", "long overflow"));
         }
         if compare(iat, now.plus_seconds(-MAX_AGE_SECONDS)).is_lt() {
             return Err(refuse(

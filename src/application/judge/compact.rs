@@ -66,9 +66,14 @@ impl<'a> Compact<'a> {
 
     /// Only for a token whose signature is proven.
     pub(super) fn payload(&self) -> Result<Document, Refusal> {
-        self.payload_bytes()
-            .and_then(|bytes| json::parse(&bytes))
-            .ok_or_else(|| malformed("The payload is not base64url of JSON".to_owned()))
+        let bytes = self.payload_bytes().ok_or_else(|| Refusal {
+            answer: Some("Illegal base64 character …".to_owned()),
+            ..malformed("The payload is not base64url".to_owned())
+        })?;
+        json::parse(&bytes).ok_or_else(|| Refusal {
+            answer: Some(format!("{CORRUPT}.")),
+            ..malformed("The payload is not JSON".to_owned())
+        })
     }
 
     pub(super) fn payload_bytes(&self) -> Option<Vec<u8>> {

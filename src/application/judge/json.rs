@@ -1,6 +1,7 @@
-//! JSON as Metabase's parser (Jackson, through Cheshire) reads it: the first value counts, the last of equal names counts.
+//! JSON as Metabase's parser (Jackson, through Cheshire) reads it: the first value counts, the last of equal names counts,
+//! and strings may hold raw control characters and lone surrogates.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, fmt::Write as _};
 
 use serde::{
     Deserializer as _,
@@ -24,11 +25,11 @@ pub(super) enum Document {
 /// None if the bytes do not begin with a JSON value. Bytes that are not UTF-8 become U+FFFD, as on the JVM.
 pub(super) fn parse(bytes: &[u8]) -> Option<Document> {
     let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_start_matches([' ', '\t', '\r', '\n']);
+    let text = with_strict_strings(text.trim_start_matches([' ', '\t', '\r', '\n']));
     if text.is_empty() {
         return Some(Document::Empty);
     }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
     if text.starts_with('{') {
         return deserializer.deserialize_map(Members).ok().map(Document::Object);
     }
@@ -36,6 +37,49 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Document> {
         Some(Ok(Value::Null)) => Some(Document::Empty),
         Some(Ok(_)) => Some(Document::Other),
         Some(Err(_)) | None => None,
+    }
+}
+
+/// The same JSON with strings that a strict parser reads: raw control characters escaped, lone surrogates as U+FFFD.
+fn with_strict_strings(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte < b' ') && !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut rest, mut in_string) = (String::with_capacity(text.len() + 16), text, false);
+    while let Some(c) = rest.chars().next() {
+        let (taken, code_unit) = match c {
+            '\\' if in_string => escape(rest),
+            _ => (&rest[..c.len_utf8()], None),
+        };
+        rest = &rest[taken.len()..];
+        match code_unit {
+            Some(0xD800..=0xDBFF) => match escape(rest) {
+                (low, Some(0xDC00..=0xDFFF)) => {
+                    out.extend([taken, low]);
+                    rest = &rest[low.len()..];
+                }
+                _ => out.push(char::REPLACEMENT_CHARACTER),
+            },
+            Some(0xDC00..=0xDFFF) => out.push(char::REPLACEMENT_CHARACTER),
+            Some(_) => out.push_str(taken),
+            // Writing to a String does not fail.
+            None if in_string && c < ' ' => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            None => {
+                in_string ^= c == '"';
+                out.push_str(taken);
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The escape that `text` begins with, and its UTF-16 code unit if it is a `\u` one.
+fn escape(text: &str) -> (&str, Option<u16>) {
+    let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let code_unit = text.strip_prefix("\\u").and_then(|rest| rest.get(..4)).filter(is_hex);
+    match code_unit.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
+        Some(code_unit) => (&text[..6], Some(code_unit)),
+        None => (text.char_indices().nth(2).map_or(text, |(end, _)| &text[..end]), None),
     }
 }
 
@@ -158,7 +202,27 @@ mod tests {
         assert!(matches!(parse(b" \n"), Some(Document::Empty)));
         assert!(matches!(parse(b"null"), Some(Document::Empty)));
         assert!(matches!(parse(b"[1]"), Some(Document::Other)));
+        assert!(parse(b"[nope").is_none());
         assert!(parse(b"{\"a\":01}").is_none());
         assert!(parse(b"{a:1}").is_none());
+    }
+
+    #[test]
+    fn strings_hold_what_the_jvm_lets_them_hold() {
+        for (json, read) in [
+            ("\"a\nb\0\"", "a\nb\0"),
+            (r#""\ud83d\ude00 \u00e4""#, "😀 ä"),
+            (r#""\ud83d!""#, "\u{fffd}!"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}😀"),
+            (r#""\ude00\\u""#, "\u{fffd}\\u"),
+            (r#""\"\ud83d\"""#, "\"\u{fffd}\""),
+        ] {
+            let text = format!("{{\"a\":\n{json}}}");
+            let Some(Document::Object(members)) = parse(text.as_bytes()) else { panic!("not read: {text:?}") };
+            assert_eq!(member(&members, "a"), Some(&read.into()), "{text:?}");
+        }
+        for broken in [r#"{"a":"\ud83"}"#, r#"{"a":"\x"}"#, r#"{"a":"\"#] {
+            assert!(parse(broken.as_bytes()).is_none(), "{broken}");
+        }
     }
 }

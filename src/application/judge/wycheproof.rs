@@ -11,12 +11,11 @@ use super::compact::Compact;
 use crate::application::signing_key::SigningKey;
 
 /// Where Metabase, whose answer is ours, differs from what the vectors expect: case and whether Metabase accepts it.
-const EXCEPTIONS: [(u64, bool, &str); 6] = [
+const EXCEPTIONS: [(u64, bool, &str); 5] = [
     (367, true, "the text is the same as that of case 357, which is valid"),
     (370, true, "the text is the same as that of case 357, which is valid"),
     (372, false, "has a `?` in the header, which is not base64url; the vector allows for decoders that skip it"),
     (373, false, "has a `?` in the payload, which is not base64url; the vector allows for decoders that skip it"),
-    (374, true, "the MAC is right, and the JVM's decoder ignores surplus bits of the last digit"),
     (375, true, "the MAC is right, and the JVM's decoder ignores surplus bits of the last digit"),
 ];
 
@@ -46,7 +45,6 @@ fn wycheproof_hs256_vectors() {
     }
     assert_eq!(groups, ["base64", "hs256", "rfc7520"].into());
     assert_eq!((cases, excepted), (40, EXCEPTIONS.len()));
-    println!("JSON Web Signature: {cases} cases, {excepted} of them argued exceptions");
 }
 
 /// Everything the judge does before it looks at what the payload says.

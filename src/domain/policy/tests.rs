@@ -1,3 +1,5 @@
+#![expect(clippy::unnecessary_wraps, reason = "groups and tenant are optional in a request")]
+
 use std::sync::Arc;
 
 use super::*;
@@ -50,7 +52,6 @@ fn attributes(key: &str, value: &str) -> Attributes {
     [(key.to_owned(), value.to_owned())].into()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as the request holds it")]
 fn tenant(slug: &str, attributes: Attributes) -> Option<Tenant> {
     Some(Tenant { slug: slug.to_owned(), attributes })
 }

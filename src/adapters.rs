@@ -1,0 +1,6 @@
+//! What touches the machine: the clock and the places that secrets are read from.
+
+pub mod clock;
+pub mod environment;
+pub mod load_generation;
+pub mod secret_sources;

@@ -1,0 +1,58 @@
+//! Loads everything that decides about a token: all of it, or none.
+
+use thiserror::Error;
+
+use super::secret_sources::{self, LoadedSecret};
+use crate::{
+    application::{generation::Generation, signing_key::SigningKey},
+    config::{Config, ConfigError, ConfigErrors},
+    domain::secret::SharedSecret,
+};
+
+/// Secrets that cannot be used, with the places in the configuration that name them.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct LoadError(pub ConfigErrors);
+
+/// A generation, and what an operator should know about its secrets.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What decides from now on.
+    pub generation: Generation,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads every secret of `config`; `file` names the configuration in errors.
+///
+/// # Errors
+/// Everything that is wrong with the secrets.
+pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
+    let (mut secrets, mut warnings, mut errors): (Vec<SharedSecret>, _, _) = (Vec::new(), Vec::new(), Vec::new());
+    let mut instances = Vec::with_capacity(config.instances.len());
+    for one in &config.instances {
+        let mut fail = |rule: String| {
+            let location = one.shared_secret_location.clone();
+            errors.push(ConfigError { file: file.to_owned(), location, rule });
+        };
+        let LoadedSecret { secret, warning } = match secret_sources::load(&one.shared_secret) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                fail(error.to_string());
+                continue;
+            }
+        };
+        // Metabase checks no audience: with one secret, a token of one instance signs in to the other.
+        if secrets.iter().any(|earlier| earlier.is_same_key(&secret)) {
+            fail("is the secret of another instance, too: each accepts the tokens of the other; give every instance its own".to_owned());
+        }
+        instances.push((one.instance.clone(), SigningKey::new(&secret)));
+        secrets.push(secret);
+        warnings.extend(warning);
+    }
+    if errors.is_empty() {
+        Ok(Loaded { generation: Generation::new(instances, config.policy()), warnings })
+    } else {
+        Err(LoadError(ConfigErrors(errors)))
+    }
+}

@@ -1,0 +1,104 @@
+//! Reads shared secrets from files, the environment and systemd credentials.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::environment;
+use crate::{
+    config::SecretSource,
+    domain::secret::{SharedSecret, WeakSecret},
+};
+
+/// A secret, and what an operator should know about where it lay.
+#[derive(Debug)]
+pub struct LoadedSecret {
+    /// The secret.
+    pub secret: SharedSecret,
+    /// For example that others can read the file.
+    pub warning: Option<String>,
+}
+
+/// Why a secret could not be loaded. Never holds the secret.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// `{ credential = … }` outside systemd.
+    #[error("{0}: CREDENTIALS_DIRECTORY is not set; is the service started by systemd with LoadCredential=?")]
+    NoCredentialsDirectory(SecretSource),
+    /// The environment variable is not set.
+    #[error("{0} is not set")]
+    NotSet(SecretSource),
+    /// The random number generator failed.
+    #[error("no random numbers: the system's generator failed")]
+    Random,
+    /// The file could not be read.
+    #[error("{source_description} cannot be read: {error}")]
+    Read {
+        /// Where the secret should be.
+        source_description: SecretSource,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The secret was read and refused.
+    #[error("{0}: {1}")]
+    Weak(SecretSource, WeakSecret),
+}
+
+/// Reads the secret. Nothing is trimmed: Metabase does not trim either.
+///
+/// # Errors
+/// It is not there, or no secret to sign with.
+pub fn load(source: &SecretSource) -> Result<LoadedSecret, SecretError> {
+    let (bytes, warning) = match source {
+        SecretSource::File(path) => read_file(path, source)?,
+        SecretSource::Credential(name) => {
+            let directory = environment::read("CREDENTIALS_DIRECTORY");
+            let directory = directory.ok_or_else(|| SecretError::NoCredentialsDirectory(source.clone()))?;
+            read_file(&PathBuf::from(directory).join(name), source)?
+        }
+        SecretSource::Env(name) => {
+            let value = environment::read(name).ok_or_else(|| SecretError::NotSet(source.clone()))?;
+            (value.into_vec(), None)
+        }
+        SecretSource::Generated => (generate()?.as_bytes().to_vec(), None),
+    };
+    let secret = SharedSecret::parse(bytes).map_err(|weakness| SecretError::Weak(source.clone(), weakness))?;
+    Ok(LoadedSecret { secret, warning })
+}
+
+/// A fresh secret as Metabase recommends it: 256 random bits as 64 hexadecimal digits.
+///
+/// # Errors
+/// The system's random number generator failed.
+pub fn generate() -> Result<Zeroizing<String>, SecretError> {
+    let mut bits = Zeroizing::new([0; 32]);
+    rand::fill(bits.as_mut()).map_err(|_| SecretError::Random)?;
+    let mut hex = Zeroizing::new(String::with_capacity(64));
+    for byte in bits.iter() {
+        for digit in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+        }
+    }
+    Ok(hex)
+}
+
+fn read_file(path: &Path, source: &SecretSource) -> Result<(Vec<u8>, Option<String>), SecretError> {
+    let failed = |error| SecretError::Read { source_description: source.clone(), error };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    // Room for one byte more than allowed, so that the buffer never moves and leaves a copy behind.
+    let most = SharedSecret::MAX_LEN + 1;
+    let mut bytes = Vec::with_capacity(most);
+    file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
+    let warning = (mode & 0o077 != 0).then(|| {
+        format!("{source} has mode {mode:04o}: group or others can reach the secret; restrict it with `chmod 0400`")
+    });
+    Ok((bytes, warning))
+}

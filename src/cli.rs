@@ -1,0 +1,222 @@
+//! The command line. Every command returns the exit code of the process.
+
+mod client;
+mod config;
+mod health;
+mod issue;
+mod keygen;
+mod serve;
+mod status;
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
+
+/// Exit code of a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which service managers know not to retry.
+const EX_CONFIG: u8 = 78;
+
+const DEV_HELP: &str = "Run without a configuration file, on loopback only and in plaintext: the instance \"default\" at \
+                        METABASE_URL (or http://localhost:3000), signed with METABASE_JWT_SHARED_SECRET (or a generated \
+                        secret), everything allowed, reflection on";
+
+/// Issues sign-in tokens for Metabase over gRPC, and holds the secret they are signed with.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+enum Command {
+    /// Run the service.
+    Serve(Serve),
+    /// Ask a running service for a token and print it.
+    Issue(Issue),
+    /// Ask a running service whether Metabase would accept a token; the token is read from a file or standard input.
+    ///
+    /// Exit code: 0 = SUCCESS, 3 = any other status, 1 = the service could not answer.
+    Status(Status),
+    /// Ask a running service for its health; exit code 0 = SERVING.
+    Health(Health),
+    /// Work with configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a fresh secret: 64 hexadecimal digits.
+    Keygen,
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG", required_unless_present = "dev")]
+    config: Option<PathBuf>,
+    /// Run without a configuration file, on loopback only and in plaintext.
+    #[arg(long, long_help = DEV_HELP)]
+    dev: bool,
+    /// gRPC address instead of the configured one: `IP:PORT` (port 0 = any free one) or `unix:/PATH`.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Metrics address instead of the configured one: IP:PORT (port 0 = any free one).
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<std::net::SocketAddr>,
+    /// Least severe log lines to write: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: tracing::level_filters::LevelFilter,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: crate::telemetry::LogFormat,
+}
+
+/// Where the service is.
+#[derive(Args, Debug)]
+struct Server {
+    /// Address of the service: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
+    #[arg(long, value_name = "ADDR", env = "METABASE_TOKEN_SERVICE_ADDRESS", default_value = "127.0.0.1:50051")]
+    address: String,
+    /// Give up after this time.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: std::time::Duration,
+}
+
+#[derive(Args, Debug)]
+struct Issue {
+    #[command(flatten)]
+    server: Server,
+    /// Metabase instance; may be left out when there is one, or a default.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    instance: String,
+    /// The backend's own identifier of the person.
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    user_id: String,
+    /// E-mail address of the person.
+    #[arg(long)]
+    email: String,
+    /// First name of the person.
+    #[arg(long)]
+    first_name: String,
+    /// Last name of the person.
+    #[arg(long)]
+    last_name: String,
+    /// Metabase group of the person; may be repeated. Without any, memberships are left alone.
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// Remove the person from all groups that Metabase manages by JWT.
+    #[arg(long, conflicts_with = "groups")]
+    no_groups: bool,
+    /// User attribute; may be repeated.
+    #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = issue::key_value)]
+    attributes: Vec<(String, String)>,
+    /// Metabase tenant of the person.
+    #[arg(long, value_name = "SLUG")]
+    tenant: Option<String>,
+    /// Attribute of the tenant; may be repeated.
+    #[arg(long = "tenant-attribute", value_name = "KEY=VALUE", value_parser = issue::key_value, requires = "tenant")]
+    tenant_attributes: Vec<(String, String)>,
+    /// How long the token lives, such as 10m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    lifetime: Option<std::time::Duration>,
+    /// Also print the URL that signs the person in and sends them to this path.
+    #[arg(long, value_name = "PATH")]
+    return_to: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    #[command(flatten)]
+    server: Server,
+    /// Metabase instance; may be left out when there is one, or a default.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    instance: String,
+    /// File that holds the token; - is standard input. White space around it is ignored.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    jwt_file: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Health {
+    #[command(flatten)]
+    server: Server,
+    /// What to ask for: readiness, liveness, or the name of a gRPC service; empty = the server as a whole.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    service: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Parse and validate a configuration and its secrets, and print it with every default. Exit code: 0 = valid, 78 = not.
+    Check {
+        /// Configuration file (TOML).
+        file: PathBuf,
+    },
+}
+
+/// Runs the command line `arguments`, the first of which is the program's name.
+#[must_use]
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let Cli { command } = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match command {
+        Command::Serve(serve) if serve.dev && is_typed(&matches, "config") => {
+            fail(2, "--dev takes no --config: choose one")
+        }
+        Command::Serve(serve) => serve::run(serve).await,
+        Command::Issue(issue) => issue::run(issue).await,
+        Command::Status(status) => status::run(status).await,
+        Command::Health(health) => health::run(health).await,
+        Command::Config(ConfigCommand::Check { file }) => config::check(&file),
+        Command::Keygen => keygen::run(),
+    }
+}
+
+/// Whether an option of the subcommand was typed, not taken from the environment.
+fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    let subcommand = matches.subcommand().map(|(_, matches)| matches);
+    subcommand.is_some_and(|matches| matches.value_source(id) == Some(ValueSource::CommandLine))
+}
+
+/// Help and version are no failures.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to tell if the terminal is gone.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// One line on standard error for each line of the error.
+fn fail(code: u8, error: impl Display) -> ExitCode {
+    for line in error.to_string().lines() {
+        let _ = writeln!(io::stderr(), "error: {line}");
+    }
+    ExitCode::from(code)
+}
+
+fn prefix_lines(prefix: &str, lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [prefix, line, "\n"]).collect()
+}
+
+/// Standard output; a reader that went away ends the command quietly.
+fn print(text: impl Display) -> ExitCode {
+    match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,104 @@
+//! `serve`
+
+use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+
+use super::{EX_CONFIG, Serve, config, fail, print};
+use crate::{
+    adapters::{clock::SystemClock, environment, load_generation},
+    app::{Addresses, App},
+    config::{Config, ListenAddress, SecretSource, parse_listen},
+    domain::instance::InstanceUrl,
+    lifecycle::Stop,
+    telemetry,
+};
+
+const SECRET_VARIABLE: &str = "METABASE_JWT_SHARED_SECRET";
+
+pub(super) async fn run(serve: Serve) -> ExitCode {
+    telemetry::init_logs(serve.log_level, serve.log_format);
+    let (mut config, loaded) = match load(&serve) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(EX_CONFIG, errors),
+    };
+    if let Some(listen) = &serve.listen {
+        match parse_listen(listen) {
+            Ok(listen) => config.server.listen = listen,
+            Err(rule) => return fail(2, format_args!("--listen {rule}")),
+        }
+    }
+    if let Some(metrics_listen) = serve.metrics_listen {
+        if serve.dev && !metrics_listen.ip().is_loopback() {
+            return fail(2, "--metrics-listen must be a loopback address with --dev");
+        }
+        config.server.metrics_listen = metrics_listen;
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything is announced, so that no signal is missed.
+    let stop = match Stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return fail(1, error),
+    };
+    let app = match App::bind(&config.server, loaded.generation, Arc::new(SystemClock)).await {
+        Ok(app) => app,
+        Err(error) => return fail(1, error),
+    };
+    match app.addresses() {
+        Ok(addresses) => announce(&addresses, serve.dev, &config),
+        Err(error) => return fail(1, error),
+    }
+    match app.run(stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, error),
+    }
+}
+
+fn load(serve: &Serve) -> Result<(Config, load_generation::Loaded), String> {
+    match &serve.config {
+        Some(file) if !serve.dev => config::load(file),
+        Some(_) | None => dev(),
+    }
+}
+
+fn dev() -> Result<(Config, load_generation::Loaded), String> {
+    const URL_VARIABLE: &str = "METABASE_URL";
+    let url: InstanceUrl = match environment::read(URL_VARIABLE) {
+        Some(url) => url.to_string_lossy().parse(),
+        None => "http://localhost:3000".parse(),
+    }
+    .map_err(|error| format!("{URL_VARIABLE}: {error}"))?;
+    let secret = match environment::read(SECRET_VARIABLE) {
+        Some(_) => SecretSource::Env(SECRET_VARIABLE.to_owned()),
+        None => SecretSource::Generated,
+    };
+    let config = Config::dev(url, secret);
+    let loaded = load_generation::load(&config, "--dev").map_err(|error| error.to_string())?;
+    Ok((config, loaded))
+}
+
+/// Tells where the server is, on standard output; the last line is `ready`.
+fn announce(addresses: &Addresses, dev: bool, config: &Config) {
+    let mut text = format!("gRPC on {} (plaintext)\nmetrics on http://{}/metrics\n", addresses.grpc, addresses.metrics);
+    if dev {
+        let (option, address) = match &addresses.grpc {
+            ListenAddress::Tcp(address) => ("-plaintext", address.to_string()),
+            ListenAddress::Unix(path) => ("-plaintext -unix", path.display().to_string()),
+        };
+        let secret = match config.instances.first().map(|one| &one.shared_secret) {
+            Some(SecretSource::Generated) => format!(
+                "signing with a secret made for this run; to sign in to a real Metabase, put its JWT secret into {SECRET_VARIABLE}"
+            ),
+            Some(_) | None => format!("signing with the secret in {SECRET_VARIABLE}"),
+        };
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "{secret}\nissue a token with:\n  grpcurl {option} -d '{{\"user\":{{\"email\":\"ada@example.com\",\
+             \"first_name\":\"Ada\",\"last_name\":\"Lovelace\"}}}}' {address} \
+             metabase.token.v1.MetabaseTokenService/IssueMetabaseToken\n"
+        );
+    }
+    // Whoever closed standard output does not want to know.
+    let _ = print(format_args!("{text}ready\n"));
+}

@@ -1,0 +1,117 @@
+//! A leaf: logs, and every metric with its name, labels and help text.
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to standard error, once per process.
+///
+/// Our own lines follow `level`; libraries stay at warnings whatever it says, because their debug lines may quote
+/// requests, and requests hold tokens.
+pub fn init_logs(level: LevelFilter, format: LogFormat) {
+    let targets = Targets::new().with_default(LevelFilter::WARN).with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // Fails only when a subscriber is there already, as in tests.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+}
+
+/// The metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    rpcs: Family<RpcLabels, Counter>,
+    rpc_duration: Family<MethodLabels, Histogram>,
+    rpcs_in_flight: Gauge,
+    decisions: Family<DecisionLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcLabels {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+/// Seconds. An issue takes tens of microseconds; what waits for something takes milliseconds.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("metabase_token_service");
+        let rpcs = Family::default();
+        registry.register("rpcs", "RPCs answered, by method and gRPC code", rpcs.clone());
+        let rpc_duration = Family::<_, Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
+        let help = "Time from the head of a request to the head of its answer";
+        registry.register_with_unit("rpc_duration", help, Unit::Seconds, rpc_duration.clone());
+        let rpcs_in_flight = Gauge::default();
+        registry.register("rpcs_in_flight", "RPCs being answered", rpcs_in_flight.clone());
+        let decisions = Family::default();
+        let help = "Decisions on IssueMetabaseToken: outcome issued, denied or refused, with the reason";
+        registry.register("decisions", help, decisions.clone());
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running version", build);
+        Self { registry, rpcs, rpc_duration, rpcs_in_flight, decisions }
+    }
+}
+
+impl Metrics {
+    /// Counts an RPC from now on until [`Metrics::rpc_ended`].
+    pub fn rpc_began(&self) {
+        self.rpcs_in_flight.inc();
+    }
+
+    /// Counts an RPC that was answered, or given up by the client.
+    pub fn rpc_ended(&self, method: &'static str, code: &'static str, duration: Duration) {
+        self.rpcs_in_flight.dec();
+        self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
+        self.rpc_duration.get_or_create(&MethodLabels { method }).observe(duration.as_secs_f64());
+    }
+
+    /// Counts what became of a request for a token.
+    pub fn decided(&self, outcome: &'static str, reason: &'static str) {
+        self.decisions.get_or_create(&DecisionLabels { outcome, reason }).inc();
+    }
+
+    /// All metrics in the OpenMetrics text format, which Prometheus reads.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

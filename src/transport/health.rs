@@ -1,0 +1,55 @@
+//! grpc.health.v1: alive from the start, ready when serving, not ready when draining.
+
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::{Health as HealthTrait, HealthServer},
+    server::{HealthReporter, HealthService},
+};
+
+/// Names that mean "ready to answer RPCs": the server as a whole, our service, and the probe's own.
+const READINESS: [&str; 3] = ["", "metabase.token.v1.MetabaseTokenService", "readiness"];
+/// The name that means "the process is alive".
+const LIVENESS: &str = "liveness";
+
+/// The state that probes see.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    /// Alive and not ready. (A fresh `HealthReporter` would report `""` as serving.)
+    pub async fn not_ready() -> Self {
+        let health = Self { reporter: HealthReporter::new() };
+        health.reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
+        health.set_readiness(ServingStatus::NotServing).await;
+        health
+    }
+
+    /// Ready.
+    pub async fn ready(&self) {
+        self.set_readiness(ServingStatus::Serving).await;
+    }
+
+    /// No longer ready; still alive.
+    pub async fn draining(&self) {
+        self.set_readiness(ServingStatus::NotServing).await;
+    }
+
+    /// Ends the streams of all watchers, which would otherwise hold their connections open through the drain.
+    pub async fn end_watches(&mut self) {
+        for name in READINESS.into_iter().chain([LIVENESS]) {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+
+    pub(super) fn service(&self) -> HealthServer<impl HealthTrait + use<>> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    async fn set_readiness(&self, status: ServingStatus) {
+        for name in READINESS {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}

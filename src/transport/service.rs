@@ -1,0 +1,80 @@
+//! The generated trait to the use cases. A handler translates and counts, nothing else.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{convert, proto, status};
+use crate::{
+    application::{
+        check_auth_status::CheckAuthStatus,
+        issue_token::{IssueError, IssueToken},
+    },
+    domain::caller::Caller,
+    telemetry::Metrics,
+};
+
+pub(super) struct TokenService {
+    issue_token: IssueToken,
+    check_auth_status: CheckAuthStatus,
+    metrics: Arc<Metrics>,
+}
+
+impl TokenService {
+    pub(super) const fn new(
+        issue_token: IssueToken,
+        check_auth_status: CheckAuthStatus,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { issue_token, check_auth_status, metrics }
+    }
+}
+
+#[tonic::async_trait]
+impl proto::metabase_token_service_server::MetabaseTokenService for TokenService {
+    async fn issue_metabase_token(
+        &self,
+        request: Request<proto::IssueMetabaseTokenRequest>,
+    ) -> Result<Response<proto::IssueMetabaseTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let (instance, unverified) = convert::issue_request(request.into_inner());
+        match self.issue_token.execute(&caller, &instance, unverified) {
+            Ok(issued) => {
+                self.metrics.decided("issued", "");
+                Ok(Response::new(convert::issue_response(&issued)))
+            }
+            Err(error) => {
+                let (outcome, reason) = outcome(&error);
+                self.metrics.decided(outcome, reason);
+                Err(status::of_issue(error))
+            }
+        }
+    }
+
+    async fn check_auth_status(
+        &self,
+        request: Request<proto::CheckAuthStatusRequest>,
+    ) -> Result<Response<proto::CheckAuthStatusResponse>, Status> {
+        let caller = caller(&request)?;
+        let proto::CheckAuthStatusRequest { instance, credential, live } = request.into_inner();
+        let credential = convert::credential(credential);
+        let judgement = self.check_auth_status.execute(&caller, &instance, &credential, live);
+        judgement.map(convert::check_response).map(Response::new).map_err(status::of_check)
+    }
+}
+
+/// Absent only if the authentication is missing: our bug, never the caller's.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request.extensions().get().cloned().ok_or_else(status::no_caller)
+}
+
+/// Labels of the metric.
+const fn outcome(error: &IssueError) -> (&'static str, &'static str) {
+    match error {
+        IssueError::Denied(denial) => ("denied", denial.reason.code()),
+        IssueError::Invalid(_) => ("refused", "INVALID_ARGUMENT"),
+        IssueError::NoInstance(_) => ("refused", "UNKNOWN_INSTANCE"),
+        IssueError::Sign(_) => ("refused", "NOT_SIGNED"),
+        IssueError::UrlNotConfigured => ("refused", "METABASE_URL_NOT_CONFIGURED"),
+    }
+}

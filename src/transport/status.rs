@@ -1,0 +1,107 @@
+//! Every error as a `tonic::Status` with google.rpc details. Nowhere else builds one.
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    application::{
+        check_auth_status::CheckError, generation::NoInstance, issue_token::IssueError, signing_key::SignError,
+    },
+    domain::{policy::Denial, token_request::Violation},
+};
+
+/// `google.rpc.ErrorInfo.domain`
+const DOMAIN: &str = "metabase-token-service";
+
+pub(super) fn of_issue(error: IssueError) -> Status {
+    match error {
+        IssueError::Denied(denial) => denied(&denial),
+        IssueError::Invalid(violations) => invalid(violations),
+        IssueError::NoInstance(no_instance) => self::no_instance(no_instance),
+        IssueError::Sign(error @ SignError::TooLong { .. }) => invalid(vec![Violation {
+            field: "attributes".to_owned(),
+            rule: format!("{error}: send fewer or shorter attributes and groups"),
+        }]),
+        IssueError::Sign(error @ SignError::Library) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "A permitted token was not signed");
+            with_reason(Code::Internal, "SIGNING_FAILED", "internal error", HashMap::new())
+        }
+        IssueError::UrlNotConfigured => with_reason(
+            Code::FailedPrecondition,
+            "METABASE_URL_NOT_CONFIGURED",
+            "return_to needs the `url` of the instance, which is not configured; leave return_to out or configure it",
+            HashMap::new(),
+        ),
+    }
+}
+
+pub(super) fn of_check(error: CheckError) -> Status {
+    match error {
+        CheckError::Denied(denial) => denied(&denial),
+        CheckError::LiveCheckNotAvailable(field) => with_reason(
+            Code::FailedPrecondition,
+            "LIVE_CHECK_NOT_AVAILABLE",
+            &format!(
+                "{field}: only Metabase itself can answer this, and this version does not ask it; send a `jwt` without `live`"
+            ),
+            [("field".to_owned(), field.to_owned())].into(),
+        ),
+        CheckError::NoInstance(no_instance) => self::no_instance(no_instance),
+    }
+}
+
+pub(super) fn unauthenticated() -> Status {
+    with_reason(
+        Code::Unauthenticated,
+        "NO_PROVEN_CALLER",
+        "no proven caller; proofs looked for: local (`server.identity.local` is not configured)",
+        HashMap::new(),
+    )
+}
+
+/// Our own fault: the layer that authenticates is missing.
+pub(super) fn no_caller() -> Status {
+    tracing::error!("A request reached the service without authentication");
+    with_reason(Code::Internal, "NO_AUTHENTICATION", "internal error", HashMap::new())
+}
+
+fn denied(denial: &Denial) -> Status {
+    let code = denial.reason.code();
+    let message = format!("outside the caller's grant: {code} ({})", denial.field);
+    with_reason(Code::PermissionDenied, code, &message, [("field".to_owned(), denial.field.clone())].into())
+}
+
+fn no_instance(no_instance: NoInstance) -> Status {
+    match no_instance {
+        NoInstance::Unknown => {
+            let message = "no instance of this name is configured";
+            with_reason(Code::NotFound, "UNKNOWN_INSTANCE", message, HashMap::new())
+        }
+        NoInstance::Ambiguous => invalid(vec![Violation {
+            field: "instance".to_owned(),
+            rule: "must be given: several instances are configured and none is the default".to_owned(),
+        }]),
+    }
+}
+
+/// The message names every field, too: many clients show nothing else.
+fn invalid(violations: Vec<Violation>) -> Status {
+    let lines: Vec<String> = violations.iter().map(|Violation { field, rule }| format!("{field}: {rule}")).collect();
+    let violations: Vec<FieldViolation> =
+        violations.into_iter().map(|Violation { field, rule }| FieldViolation::new(field, rule)).collect();
+    let mut message = format!("invalid request: {}", lines.join("; "));
+    // Messages travel in a header; the details beside them hold every violation in full.
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
+}
+
+const MAX_MESSAGE_CHARS: usize = 1000;
+
+fn with_reason(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+}
