@@ -148,8 +148,9 @@ pub(super) fn check_email(payload: &[Member], names: &ClaimNames) -> Result<(), 
 /// What makes Metabase or the SDK misjudge time without refusing the token.
 pub(super) fn warn_of_times(payload: &[Member], now: UnixTime, warnings: &mut Vec<String>) {
     let number = |name| json::member(payload, name).and_then(Number::of).map(Number::whole);
+    let is_absent = |name| matches!(json::member(payload, name), None | Some(Value::Null | Value::Bool(false)));
     match number("exp") {
-        None => warnings.push(
+        None if is_absent("exp") => warnings.push(
             "`exp` is missing: Metabase never lets the token expire, and the SDK up to 0.56 refuses it while later ones never \
              refresh it."
                 .to_owned(),
@@ -159,10 +160,10 @@ pub(super) fn warn_of_times(payload: &[Member], now: UnixTime, warnings: &mut Ve
              never refreshes it."
                 .to_owned(),
         ),
-        Some(_) => {}
+        None | Some(_) => {}
     }
     match number("iat") {
-        None => warnings.push(format!(
+        None if is_absent("iat") => warnings.push(format!(
             "`iat` is missing: Metabase cannot refuse the token after {MAX_AGE_SECONDS} s, so whoever finds it can use it until \
              `exp`."
         )),
@@ -174,7 +175,7 @@ pub(super) fn warn_of_times(payload: &[Member], now: UnixTime, warnings: &mut Ve
              few seconds.",
             iat.saturating_sub(now.seconds())
         )),
-        Some(_) => {}
+        None | Some(_) => {}
     }
     if number("nbf").is_some() {
         warnings

@@ -1,0 +1,129 @@
+//! A configuration or secret that cannot be used is refused at start, with one clear line for each fault.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use crate::harness::{CONFIG, OTHER_SECRET, SECRET, Served, config_dir, outcome, program, run};
+
+const EX_CONFIG: Option<i32> = Some(78);
+
+#[test]
+fn config_check_prints_the_effective_configuration_without_the_secret() {
+    let dir = config_dir(CONFIG, SECRET);
+    fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0o400)).unwrap();
+    let file = dir.path().join("mts.toml");
+    let (code, out, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for line in ["listen = \"127.0.0.1:0\"", "tenancy = \"forbidden\"", "max = \"3600s\"", "email = \"email\""] {
+        assert!(out.contains(line), "{line} in\n{out}");
+    }
+    assert!(!out.contains(SECRET));
+    assert!(!out.contains("warning"), "{out}");
+}
+
+#[test]
+fn a_file_that_others_can_read_is_a_warning_with_its_mode() {
+    let dir = config_dir(CONFIG, SECRET);
+    let file = dir.path().join("mts.toml");
+    for mode in [0o640, 0o604] {
+        fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(mode)).unwrap();
+        let expected = format!("has mode 0{mode:o}: group or others can reach the secret");
+        let (code, out, _) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+        assert!(code == Some(0) && out.contains(&expected), "{out}");
+        let served = Served::start(&mut program(&["serve", "--config", file.to_str().unwrap()]));
+        served.signal("-TERM");
+        let (_, _, log) = served.wait();
+        assert!(log.contains(&expected), "{log}");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_is_refused_at_start_and_not_repeated() {
+    let quoted = format!("'{SECRET}'");
+    let with_newline = format!("{SECRET}\n");
+    let with_mark = format!("\u{feff}{SECRET}");
+    let with_space = format!("{SECRET} ");
+    let (all_f, all_0) = ("f".repeat(64), "0".repeat(64));
+    for (secret, rule) in [
+        ("", "is empty"),
+        (with_newline.as_str(), "ends with a line break"),
+        (with_space.as_str(), "begins or ends with white space"),
+        (with_mark.as_str(), "byte order mark"),
+        (quoted.as_str(), "wrapped in quotes"),
+        (&SECRET[..31], "has 31 bytes; at least 32 are required"),
+        (all_f.as_str(), "only 1 distinct characters"),
+        (all_0.as_str(), "only 1 distinct characters"),
+        ("152f7e25e62baf2441ca63c3fd7bb08ce78bb52717e7b4f05c854b4f8901d4b0", "published sample value"),
+        ("shared secret string with metabase", "published sample value"),
+    ] {
+        let dir = config_dir(CONFIG, secret);
+        let file = dir.path().join("mts.toml");
+        for command in [&["serve", "--config"], &["config", "check"]] {
+            let (code, out, err) = outcome(&run(program(command).arg(&file)));
+            assert_eq!((code, out.as_str()), (EX_CONFIG, ""), "{rule}: {err}");
+            let place = format!("error: {}:10: instances[0].shared_secret: file ", file.display());
+            assert!(err.starts_with(&place) && err.contains(rule) && err.lines().count() == 1, "{rule}: {err}");
+            assert!(secret.len() < 9 || !err.contains(&secret[..secret.len().min(20)]), "{err}");
+        }
+    }
+}
+
+#[test]
+fn secrets_come_from_environment_and_credentials_too() {
+    let env = CONFIG.replace("{ file = \"SECRET_FILE\" }", "{ env = \"MAIN_SECRET\" }");
+    let credential = CONFIG.replace("{ file = \"SECRET_FILE\" }", "{ credential = \"secret\" }");
+    for (config, variable, value_is_secret) in
+        [(env, "MAIN_SECRET", true), (credential, "CREDENTIALS_DIRECTORY", false)]
+    {
+        let dir = config_dir(&config, SECRET);
+        let file = dir.path().join("mts.toml");
+        let mut check = program(&["config", "check", file.to_str().unwrap()]);
+        let (code, _, err) = outcome(&run(&mut check));
+        assert!(code == EX_CONFIG && err.contains("is not set"), "{err}");
+        let value = if value_is_secret { SECRET.to_owned() } else { dir.path().display().to_string() };
+        let (code, out, err) = outcome(&run(check.env(variable, value)));
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(!out.contains(SECRET));
+    }
+}
+
+#[test]
+fn one_secret_for_two_instances_is_refused() {
+    let second = "[[instances]]\nname = \"second\"\nshared_secret = { env = \"SECOND\" }\n[[callers]]";
+    let dir = config_dir(&CONFIG.replace("[[callers]]", second), SECRET);
+    let file = dir.path().join("mts.toml");
+    let mut check = program(&["config", "check", file.to_str().unwrap()]);
+    let (code, _, err) = outcome(&run(check.env("SECOND", SECRET)));
+    assert_eq!(code, EX_CONFIG);
+    assert!(err.contains("instances[1].shared_secret: is the secret of another instance"), "{err}");
+    assert!(!err.contains(SECRET));
+    assert_eq!(outcome(&run(check.env("SECOND", OTHER_SECRET))).0, Some(0));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let dir = config_dir(CONFIG, SECRET);
+    fs::remove_file(dir.path().join("secret")).unwrap();
+    let file = dir.path().join("mts.toml");
+    let (code, _, err) = outcome(&run(&mut program(&["serve", "--config", file.to_str().unwrap()])));
+    assert!(code == EX_CONFIG && err.contains("cannot be read: No such file"), "{err}");
+    let (code, _, err) = outcome(&run(&mut program(&["serve", "--config", "/nowhere.toml"])));
+    assert!(code == EX_CONFIG && err.contains("/nowhere.toml: cannot be read: No such file"), "{err}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_key() {
+    let dir = config_dir(&CONFIG.replace("name = \"main\"", "name = \"main\"\nleeway = 60"), SECRET);
+    let file = dir.path().join("mts.toml");
+    let (code, _, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    assert_eq!(code, EX_CONFIG);
+    let expected = format!("error: {}:9: instances[0].leeway: unknown field `leeway`", file.display());
+    assert!(err.starts_with(&expected), "{err}");
+}
+
+#[test]
+fn a_server_that_can_authenticate_nobody_says_so() {
+    let dir = config_dir(&CONFIG.replace("identity = { local = \"shop\" }", ""), SECRET);
+    let file = dir.path().join("mts.toml");
+    let (code, out, _) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    assert!(code == Some(0) && out.contains("# warning: no caller can prove who it is"), "{out}");
+}
