@@ -28,11 +28,20 @@ pub enum Decision {
 
 /// Proof that the policy allowed this request. Only this module can make one; signing requires one.
 ///
-/// ```compile_fail
-/// # fn forge(request: metabase_token_service::domain::token_request::TokenRequest,
-/// #          lifetime: metabase_token_service::domain::lifetime::Lifetime) {
-/// let permit = metabase_token_service::domain::policy::Permit { request, lifetime };
-/// # }
+/// ```compile_fail,E0451
+/// use metabase_token_service::domain::{lifetime::Lifetime, policy::Permit, token_request::TokenRequest};
+/// fn forge(request: TokenRequest, lifetime: Lifetime) -> Permit {
+///     Permit { request, lifetime }
+/// }
+/// ```
+///
+/// The same names in a function that only reads a permit do compile:
+///
+/// ```
+/// use metabase_token_service::domain::{lifetime::Lifetime, policy::Permit, token_request::TokenRequest};
+/// fn read(permit: &Permit) -> (&TokenRequest, Lifetime) {
+///     (permit.request(), permit.lifetime())
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Permit {

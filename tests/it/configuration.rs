@@ -121,6 +121,16 @@ fn an_unknown_key_is_refused_with_file_line_and_key() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_valid() {
+    let readme = include_str!("../../README.md");
+    let toml = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = config_dir(&toml.replace("/run/secrets/metabase-jwt", "SECRET_FILE"), SECRET);
+    let file = dir.path().join("mts.toml");
+    let (code, _, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_server_that_can_authenticate_nobody_says_so() {
     let dir = config_dir(&CONFIG.replace("identity = { local = \"shop\" }", ""), SECRET);
     let file = dir.path().join("mts.toml");

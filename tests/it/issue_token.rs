@@ -23,6 +23,7 @@ fn ada() -> User {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a request holds it")]
 fn group_list(names: &[&str]) -> Option<GroupList> {
     Some(GroupList { names: names.iter().map(|name| (*name).to_owned()).collect() })
 }
@@ -104,8 +105,8 @@ async fn the_response_tells_times_and_fingerprint() {
         assert_eq!(response.exchange_deadline, time(deadline));
         assert_eq!(response.sso_url, "");
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, response.jwt.as_bytes());
-        let hex: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(response.token_fingerprint, hex);
+        let first = u64::from_be_bytes(digest.as_ref()[..8].try_into().unwrap());
+        assert_eq!(response.token_fingerprint, format!("{first:016x}"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The promises of the service, each through a real server on a port or the real program.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 mod architecture;
 mod auth_status;
 mod command_line;

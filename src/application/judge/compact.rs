@@ -59,9 +59,10 @@ impl<'a> Compact<'a> {
         &self.signature
     }
 
-    /// What the header says; Metabase does not choose by it.
+    /// What the header says, cut off behind any real name; Metabase does not choose by it.
     pub(super) fn algorithm(&self) -> Option<&str> {
-        json::member(&self.unverified_header, "alg")?.as_str()
+        let name = json::member(&self.unverified_header, "alg")?.as_str()?;
+        Some(name.char_indices().nth(16).map_or(name, |(end, _)| &name[..end]))
     }
 
     /// Only for a token whose signature is proven.

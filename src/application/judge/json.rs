@@ -1,7 +1,7 @@
 //! JSON as Metabase's parser (Jackson, through Cheshire) reads it: the first value counts, the last of equal names counts,
 //! and strings may hold raw control characters and lone surrogates.
 
-use std::{borrow::Cow, fmt, fmt::Write as _};
+use std::{borrow::Cow, collections::HashSet, fmt, fmt::Write as _};
 
 use serde::{
     Deserializer as _,
@@ -89,11 +89,9 @@ pub(super) fn member<'a>(members: &'a [Member], name: &str) -> Option<&'a Value>
 }
 
 pub(super) fn warn_of_repeated_names(members: &[Member], warnings: &mut Vec<String>) {
-    let mut repeated: Vec<&str> = Vec::new();
-    for (index, (name, _)) in members.iter().enumerate() {
-        let is_repeated = members[..index].iter().any(|(earlier, _)| earlier == name);
-        if is_repeated && !repeated.contains(&name.as_str()) {
-            repeated.push(name);
+    let (mut seen, mut repeated) = (HashSet::new(), HashSet::new());
+    for (name, _) in members {
+        if !seen.insert(name) && repeated.insert(name) {
             warnings.push(format!("The claim {name:?} stands in the token more than once; Metabase takes the last."));
         }
     }
