@@ -1,6 +1,9 @@
 //! Probes and reflection.
 
+use std::time::Duration;
+
 use metabase_token_service::{lifecycle::Stop, transport::proto};
+use tokio::time::timeout;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -31,7 +34,11 @@ async fn watchers_see_the_drain_and_do_not_hold_it_up() {
     let server = TestServer::start().await;
     let mut health = HealthClient::new(server.channel.clone());
     let mut readiness = health.watch(named("readiness")).await.unwrap().into_inner();
-    let mut next = async || readiness.message().await.unwrap().map(|response| response.status());
+    let mut next = async || {
+        // Far beyond the grace period: a stream that is never ended fails the test instead of hanging it.
+        let message = timeout(Duration::from_secs(30), readiness.message()).await.unwrap();
+        message.unwrap().map(|response| response.status())
+    };
     assert_eq!(next().await, Some(ServingStatus::Serving));
     server.stop.drain.cancel();
     assert_eq!(next().await, Some(ServingStatus::NotServing));
