@@ -25,7 +25,7 @@ impl Lifetime {
     /// The duration has a fraction, or is outside [`Lifetime::MIN`] to `max`.
     pub fn parse(seconds: i64, nanos: i32, max: Self) -> Result<Self, InvalidLifetime> {
         if nanos != 0 {
-            return Err(InvalidLifetime::Fraction);
+            return Err(InvalidLifetime::Fraction { max });
         }
         match u32::try_from(seconds) {
             Ok(within) if (Self::MIN.0..=max.0).contains(&within) => Ok(Self(within)),
@@ -60,8 +60,11 @@ impl fmt::Display for Lifetime {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InvalidLifetime {
     /// Claims count whole seconds.
-    #[error("must be whole seconds")]
-    Fraction,
+    #[error("must be whole seconds, from {min} to {max}", min = Lifetime::MIN)]
+    Fraction {
+        /// The longest allowed.
+        max: Lifetime,
+    },
     /// Refused rather than clamped, so that nobody relies on a lifetime they did not get.
     #[error("must be from {min} to {max}, is {seconds} s", min = Lifetime::MIN)]
     OutOfRange {
@@ -118,7 +121,7 @@ mod tests {
             (0, 0, Err("must be from 60 s to 900 s, is 0 s")),
             (-60, 0, Err("must be from 60 s to 900 s, is -60 s")),
             (i64::MAX, 0, Err("must be from 60 s to 900 s, is 9223372036854775807 s")),
-            (60, 1, Err("must be whole seconds")),
+            (60, 1, Err("must be whole seconds, from 60 s to 900 s")),
         ] {
             let parsed = Lifetime::parse(seconds, nanos, max).map_err(|error| error.to_string());
             assert_eq!(parsed, expected.map_err(str::to_owned), "{seconds} s {nanos} ns");
