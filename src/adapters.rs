@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod environment;
+pub mod file_stamps;
 pub mod load_generation;
 pub mod secret_sources;

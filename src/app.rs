@@ -3,30 +3,50 @@
 //! Start: configuration, secrets, bind, not ready, serve, ready. Drain: not ready, GOAWAY,
 //! finish what is in flight within the grace period, leave.
 
-use std::{future::pending, io, net::SocketAddr, sync::Arc};
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::sleep};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    application::{Clock, check_auth_status::CheckAuthStatus, generation::Generation, issue_token::IssueToken},
-    config::{ListenAddress, ServerConfig},
+    application::{
+        Clock,
+        check_auth_status::CheckAuthStatus,
+        generation::{Generation, Generations},
+        issue_token::IssueToken,
+    },
+    config::{Config, ListenAddress},
     lifecycle::{GRACE_PERIOD, Stop},
+    reload::Reloader,
     telemetry::Metrics,
-    transport::{self, Parts, health::Health, listener::Listener, metrics_endpoint},
+    transport::{
+        self, Parts,
+        health::Health,
+        listener::Listener,
+        metrics_endpoint,
+        tls::{CurrentTls, TlsError},
+    },
 };
 
 /// A server whose addresses are bound and whose parts are built; connections wait until [`App::run`].
 #[derive(Debug)]
 pub struct App {
     listener: Listener,
+    probe_listener: Option<TcpListener>,
     metrics_listener: TcpListener,
+    tls: Option<Arc<CurrentTls>>,
     health: Health,
     metrics: Arc<Metrics>,
     parts: Parts,
+    reloader: Option<Reloader>,
 }
 
 /// Where the server listens.
@@ -34,17 +54,30 @@ pub struct App {
 pub struct Addresses {
     /// gRPC.
     pub grpc: ListenAddress,
+    /// Whether gRPC is in TLS.
+    pub has_tls: bool,
+    /// Health alone.
+    pub probe: Option<SocketAddr>,
     /// Metrics over HTTP.
     pub metrics: SocketAddr,
 }
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} ({purpose}): {error}")]
-pub struct StartError {
-    address: String,
-    purpose: &'static str,
-    error: io::Error,
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({purpose}): {error}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What for.
+        purpose: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// Why the server did not end cleanly.
@@ -65,30 +98,44 @@ pub enum RunError {
 }
 
 impl App {
-    /// Binds both addresses and builds the server around `generation`.
+    /// Binds all addresses and builds the server around `generation`. With the `file` that `config` came from, changes of it
+    /// and of all files it names are taken into force while serving.
     ///
     /// # Errors
-    /// An address cannot be bound.
+    /// An address cannot be bound, or the TLS files cannot be used.
     pub async fn bind(
-        config: &ServerConfig,
+        config: Config,
+        file: Option<PathBuf>,
         generation: Generation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let failed = |address: String, purpose| move |error| StartError { address, purpose, error };
-        let listener = Listener::bind(&config.listen).await.map_err(failed(config.listen.to_string(), "gRPC"))?;
-        let metrics_listener = TcpListener::bind(config.metrics_listen)
-            .await
-            .map_err(failed(config.metrics_listen.to_string(), "metrics"))?;
-        let (generation, metrics, health) = (Arc::new(generation), Arc::default(), Health::not_ready().await);
+        let server = &config.server;
+        let tls = server.tls.clone().map(CurrentTls::load).transpose()?.map(Arc::new);
+        let failed = |address: &dyn ToString, purpose| {
+            let address = address.to_string();
+            move |error| StartError::Listen { address, purpose, error }
+        };
+        let listener = Listener::bind(&server.listen).await.map_err(failed(&server.listen, "gRPC"))?;
+        let probe_listener = match server.probe_listen {
+            Some(address) => Some(TcpListener::bind(address).await.map_err(failed(&address, "probes"))?),
+            None => None,
+        };
+        let metrics_listener =
+            TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
+        let generations = Arc::new(Generations::new(generation));
+        let (metrics, health) = (Arc::<Metrics>::default(), Health::not_ready().await);
+        metrics.generation(generations.number());
         let parts = Parts {
-            issue_token: IssueToken::new(Arc::clone(&generation), Arc::clone(&clock)),
-            check_auth_status: CheckAuthStatus::new(generation, clock),
-            local_caller: config.local_caller.clone(),
-            reflection: config.reflection,
+            issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock)),
+            check_auth_status: CheckAuthStatus::new(Arc::clone(&generations), clock),
+            proofs: server.proofs.clone(),
+            reflection: server.reflection,
             metrics: Arc::clone(&metrics),
             health: health.clone(),
         };
-        Ok(Self { listener, metrics_listener, health, metrics, parts })
+        let reloader =
+            file.map(|file| Reloader { file, config, generations, tls: tls.clone(), metrics: Arc::clone(&metrics) });
+        Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -96,7 +143,12 @@ impl App {
     /// # Errors
     /// The system does not tell.
     pub fn addresses(&self) -> io::Result<Addresses> {
-        Ok(Addresses { grpc: self.listener.address()?, metrics: self.metrics_listener.local_addr()? })
+        Ok(Addresses {
+            grpc: self.listener.address()?,
+            has_tls: self.tls.is_some(),
+            probe: self.probe_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+            metrics: self.metrics_listener.local_addr()?,
+        })
     }
 
     /// Serves until `stop`, then drains.
@@ -104,27 +156,23 @@ impl App {
     /// # Errors
     /// The server failed, or in-flight RPCs were cut off.
     pub async fn run(self, stop: Stop) -> Result<(), RunError> {
-        let Self { listener, metrics_listener, health, metrics, parts } = self;
+        let Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader } = self;
         health.ready().await;
-        let stop_metrics = CancellationToken::new();
-        let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, stop_metrics.clone());
+        let drained = CancellationToken::new();
+        let probe_server = probe_listener.map(|listener| {
+            let router = transport::probe_router(&health, Arc::clone(&metrics));
+            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), drained.clone().cancelled_owned())
+        });
+        let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
         let router = transport::router(parts);
-        let drain = drain_begins(health, stop.drain.clone());
-        let grpc_server = async {
-            match listener {
-                Listener::Tcp(listener) => {
-                    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                    router.serve_with_incoming_shutdown(incoming, drain).await
-                }
-                Listener::Unix(listener, _removed_at_the_end) => {
-                    router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), drain).await
-                }
-            }
-        };
+        let (incoming, _socket_file) = transport::incoming(listener, tls);
+        let grpc_server = router.serve_with_incoming_shutdown(incoming, drain_begins(health, stop.drain.clone()));
         tokio::select! {
             biased; // Finished work wins over an expired deadline.
             served = grpc_server => served?,
-            failed = never_ends_well(metrics_server) => return Err(RunError::Metrics(failed)),
+            failed = failure(probe_server) => return Err(RunError::Grpc(failed)),
+            failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
+            () = reload(reloader) => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
             () = expired(&stop.drain) => return Err(RunError::DrainTimedOut),
         }
@@ -146,8 +194,17 @@ async fn expired(drain: &CancellationToken) {
     sleep(GRACE_PERIOD).await;
 }
 
-/// The metrics port stays up through the drain and ends with the process; only its failure is an event.
-async fn never_ends_well(server: impl Future<Output = io::Result<()>>) -> io::Error {
+/// Never resolves.
+async fn reload(reloader: Option<Reloader>) {
+    match reloader {
+        Some(reloader) => reloader.run().await,
+        None => pending().await,
+    }
+}
+
+/// The probe and metrics ports stay up through the drain and end with the process; only a failure is an event.
+async fn failure<E>(server: Option<impl Future<Output = Result<(), E>>>) -> E {
+    let Some(server) = server else { return pending().await };
     match server.await {
         Ok(()) => pending().await,
         Err(error) => error,

@@ -4,24 +4,26 @@ mod effective;
 mod locate;
 mod parse;
 mod parse_grant;
+mod parse_server;
 mod raw;
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
-pub(crate) use self::parse::parse_listen;
+pub(crate) use self::parse_server::parse_listen;
 use crate::domain::{
     caller::CallerName,
     claims::ClaimNames,
     grant::Grant,
+    identity::IdentityPattern,
     instance::{Environment, Instance, InstanceName, InstanceUrl},
     lifetime::LifetimeRange,
-    policy::Policy,
+    policy::{Denied, Policy},
     tenant::Tenancy,
 };
 
@@ -34,19 +36,76 @@ pub struct Config {
     pub instances: Vec<InstanceConfig>,
     /// `[[callers]]`
     pub callers: Vec<CallerConfig>,
+    /// `[deny]`
+    pub denied: Denied,
 }
 
 /// `[server]`
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where gRPC is served, in plaintext: loopback or a Unix socket.
+    /// Where gRPC is served. Without `tls`: loopback or a Unix socket.
     pub listen: ListenAddress,
+    /// Where health alone is served, in plaintext and to anyone: for probes that cannot prove who they are.
+    pub probe_listen: Option<SocketAddr>,
+    /// TLS of `listen`.
+    pub tls: Option<TlsFiles>,
     /// Where metrics are served.
     pub metrics_listen: SocketAddr,
     /// Whether the server describes itself to tools such as grpcurl.
     pub reflection: bool,
-    /// The caller behind every connection; none = nobody is authenticated.
-    pub local_caller: Option<CallerName>,
+    /// Which proofs of identity count.
+    pub proofs: Proofs,
+}
+
+/// `[server.tls]`: where the files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate and its intermediates, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub private_key: PathBuf,
+    /// CAs that vouch for clients, as PEM; none = clients have no certificates.
+    pub client_ca: Option<PathBuf>,
+    /// What those CAs have revoked, as PEM.
+    pub client_crl: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Every file.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let optional = [&self.client_ca, &self.client_crl].into_iter().filter_map(Option::as_deref);
+        [self.certificate.as_path(), &self.private_key].into_iter().chain(optional)
+    }
+}
+
+/// `[server.identity]`: which proofs of identity count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proofs {
+    /// The name of whoever comes from this machine without another proof.
+    pub local: Option<CallerName>,
+    /// Client certificates.
+    pub mtls: bool,
+    /// Peers whose `x-forwarded-client-cert` counts.
+    pub xfcc: TrustedPeers,
+    /// Peers whose `l5d-client-id` counts.
+    pub linkerd: TrustedPeers,
+}
+
+/// Peers on this machine that may forward the identity of somebody else. The default trusts none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrustedPeers {
+    /// Those that connect from a loopback address.
+    pub loopback: bool,
+    /// Those that connect to the Unix socket.
+    pub unix: bool,
+}
+
+impl TrustedPeers {
+    /// Whether any are trusted.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.loopback || self.unix
+    }
 }
 
 /// `[[instances]]`
@@ -66,7 +125,7 @@ pub struct CallerConfig {
     /// Unique.
     pub name: CallerName,
     /// Identities by which the caller is recognised.
-    pub identities: Vec<String>,
+    pub identities: Vec<IdentityPattern>,
     /// At most one for each instance.
     pub grants: Vec<(InstanceName, Grant)>,
 }
@@ -198,8 +257,11 @@ impl Config {
                 listen: ListenAddress::Tcp(Self::DEFAULT_LISTEN),
                 metrics_listen: Self::DEFAULT_METRICS_LISTEN,
                 reflection: true,
-                local_caller: Some(caller.clone()),
+                probe_listen: None,
+                tls: None,
+                proofs: Proofs { local: Some(caller.clone()), ..Proofs::default() },
             },
+            denied: Denied::default(),
             callers: vec![CallerConfig {
                 name: caller,
                 identities: Vec::new(),
@@ -212,8 +274,11 @@ impl Config {
     /// Who may issue what.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(self.denied.clone());
         for caller in &self.callers {
+            for identity in &caller.identities {
+                policy.recognise(caller.name.clone(), identity.clone());
+            }
             for (instance, grant) in &caller.grants {
                 let added = policy.add(caller.name.clone(), instance.clone(), grant.clone());
                 debug_assert!(added.is_ok(), "parsing refuses a second grant");

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod claims;
 pub mod grant;
 pub mod groups;
+pub mod identity;
 pub mod instance;
 pub mod lifetime;
 pub mod policy;

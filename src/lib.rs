@@ -3,7 +3,7 @@
 //! The code map, from the outside in; a module knows those below it, never those above:
 //!
 //! - [`cli`]: the command line
-//! - [`app`], [`lifecycle`]: builds every part, runs, drains
+//! - [`app`], [`lifecycle`], [`reload`]: builds every part, runs, takes changed files into force, drains
 //! - [`transport`]: gRPC and the metrics port; [`adapters`]: clock, environment, secret files
 //! - [`application`]: the use cases: issue a token, judge one
 //! - [`config`]: the configuration file, parsed into domain types
@@ -17,5 +17,6 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod lifecycle;
+pub mod reload;
 pub mod telemetry;
 pub mod transport;

@@ -46,6 +46,8 @@ pub struct Metrics {
     rpc_duration: Family<MethodLabels, Histogram>,
     rpcs_in_flight: Gauge,
     decisions: Family<DecisionLabels, Counter>,
+    generation: Gauge,
+    reloads: Family<ReloadLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +59,12 @@ struct RpcLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
     method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    what: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,9 +90,14 @@ impl Default for Metrics {
         let decisions = Family::default();
         let help = "Decisions on IssueMetabaseToken: outcome issued, denied or refused, with the reason";
         registry.register("decisions", help, decisions.clone());
+        let generation = Gauge::default();
+        registry.register("generation", "Number of the generation in force, from 1", generation.clone());
+        let reloads = Family::default();
+        let help = "Reloads while serving: of the configuration with its secrets, or of the TLS files";
+        registry.register("reloads", help, reloads.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
-        Self { registry, rpcs, rpc_duration, rpcs_in_flight, decisions }
+        Self { registry, rpcs, rpc_duration, rpcs_in_flight, decisions, generation, reloads }
     }
 }
 
@@ -104,6 +117,17 @@ impl Metrics {
     /// Counts what became of a request for a token.
     pub fn decided(&self, outcome: &'static str, reason: &'static str) {
         self.decisions.get_or_create(&DecisionLabels { outcome, reason }).inc();
+    }
+
+    /// Tells the generation in force.
+    pub fn generation(&self, number: u64) {
+        self.generation.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, what: &'static str, succeeded: bool) {
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
     }
 
     /// All metrics in the OpenMetrics text format, which Prometheus reads.

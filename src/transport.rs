@@ -1,13 +1,18 @@
 //! The gRPC server: layers, services, limits. The order of the layers is documented here and only here.
 
+pub mod acceptor;
 mod authenticate;
+mod certificate;
 mod convert;
+mod forwarded;
 pub mod health;
 pub mod listener;
 pub mod metrics_endpoint;
 mod observe;
+pub mod peer;
 mod service;
 mod status;
+pub mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +22,15 @@ use tonic::{
 };
 use tower::layer::util::{Identity, Stack};
 
-use self::{observe::ObserveLayer, service::TokenService};
+use self::{
+    listener::{Listener, SocketFile},
+    observe::ObserveLayer,
+    service::TokenService,
+    tls::CurrentTls,
+};
 use crate::{
     application::{check_auth_status::CheckAuthStatus, issue_token::IssueToken},
-    domain::caller::CallerName,
+    config::Proofs,
     telemetry::Metrics,
 };
 
@@ -48,8 +58,8 @@ pub struct Parts {
     pub issue_token: IssueToken,
     /// Behind `CheckAuthStatus`.
     pub check_auth_status: CheckAuthStatus,
-    /// The caller behind every connection; none = nobody is authenticated.
-    pub local_caller: Option<CallerName>,
+    /// Which proofs of identity count.
+    pub proofs: Proofs,
     /// Whether to answer reflection.
     pub reflection: bool,
     /// Where RPCs are counted.
@@ -67,21 +77,40 @@ pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
     let service = TokenService::new(parts.issue_token, parts.check_auth_status, Arc::clone(&parts.metrics));
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
-    // Authentication covers our service only: probes prove nothing, and reflection is off unless configured.
-    let service = InterceptedService::new(service, authenticate::interceptor(parts.local_caller));
+    // Authentication covers everything but health, which tells nobody anything.
+    let authenticate = authenticate::interceptor(parts.proofs);
+    let service = InterceptedService::new(service, authenticate.clone());
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {
-        let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+        let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
+        let v1alpha = reflection().build_v1alpha().expect("the descriptor sets are compiled in");
         routes = routes
-            .add_service(v1.expect("the descriptor sets are compiled in"))
-            .add_service(v1alpha.expect("the descriptor sets are compiled in"));
+            .add_service(InterceptedService::new(v1, authenticate.clone()))
+            .add_service(InterceptedService::new(v1alpha, authenticate));
     }
+    server(parts.metrics).add_routes(routes)
+}
+
+/// The server of the probe listener: health and nothing else.
+#[must_use]
+pub fn probe_router(health: &health::Health, metrics: Arc<Metrics>) -> Router<Stack<ObserveLayer, Identity>> {
+    server(metrics).add_routes(Routes::new(health.service()))
+}
+
+/// Accepts connections of the gRPC listener, each with its [`peer::Peer`].
+pub fn incoming(listener: Listener, tls: Option<Arc<CurrentTls>>) -> (acceptor::Incoming, Option<SocketFile>) {
+    match listener {
+        Listener::Tcp(listener) => (acceptor::tcp(listener, tls), None),
+        Listener::Unix(listener, file) => (acceptor::unix(listener), Some(file)),
+    }
+}
+
+fn server(metrics: Arc<Metrics>) -> Server<Stack<ObserveLayer, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_max_header_list_size(MAX_METADATA_BYTES)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .layer(ObserveLayer::new(parts.metrics)) // Outermost: also counts what the layers below refuse.
-        .add_routes(routes)
+        .layer(ObserveLayer::new(metrics)) // Outermost: also counts what the layers below refuse.
 }
 
 /// Descriptors of everything the server answers, so that tools list the same services whichever version they speak.

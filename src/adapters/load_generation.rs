@@ -1,11 +1,13 @@
 //! Loads everything that decides about a token: all of it, or none.
 
+use std::{fs, io, path::Path};
+
 use thiserror::Error;
 
 use super::secret_sources::{self, LoadedSecret};
 use crate::{
     application::{generation::Generation, signing_key::SigningKey},
-    config::{Config, ConfigError, ConfigErrors},
+    config::{Config, ConfigError, ConfigErrors, Location, Proofs},
     domain::secret::SharedSecret,
 };
 
@@ -21,6 +23,26 @@ pub struct Loaded {
     pub generation: Generation,
     /// One sentence each.
     pub warnings: Vec<String>,
+}
+
+/// Reads a configuration file and every secret that it names.
+///
+/// # Errors
+/// Everything that is wrong with either.
+pub fn load_file(file: &Path) -> Result<(Config, Loaded), LoadError> {
+    let name = file.display().to_string();
+    let unreadable = |error: io::Error| {
+        let (file, location, rule) = (name.clone(), Location::default(), format!("cannot be read: {error}"));
+        LoadError(ConfigErrors(vec![ConfigError { file, location, rule }]))
+    };
+    let text = fs::read_to_string(file).map_err(unreadable)?;
+    let config = Config::parse(&text, &name).map_err(LoadError)?;
+    let mut loaded = load(&config, &name)?;
+    if config.server.proofs == Proofs::default() {
+        let warning = "no caller can prove who it is, so every request will be refused: configure server.identity";
+        loaded.warnings.push(warning.to_owned());
+    }
+    Ok((config, loaded))
 }
 
 /// Reads every secret of `config`; `file` names the configuration in errors.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generation, NoInstance},
+    generation::{Generations, NoInstance},
     judge,
 };
 use crate::domain::{
@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// The use case behind `CheckAuthStatus`.
 pub struct CheckAuthStatus {
-    generation: Arc<Generation>,
+    generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,10 +43,10 @@ pub enum CheckError {
 }
 
 impl CheckAuthStatus {
-    /// Judges by the keys of `generation` and the time of `clock`.
+    /// Judges by the keys of the generation in force and the time of `clock`.
     #[must_use]
-    pub fn new(generation: Arc<Generation>, clock: Arc<dyn Clock>) -> Self {
-        Self { generation, clock }
+    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>) -> Self {
+        Self { generations, clock }
     }
 
     /// Judges `credential` for the named instance. A bad credential is an answer, not an error.
@@ -60,8 +60,9 @@ impl CheckAuthStatus {
         credential: &Credential,
         live: bool,
     ) -> Result<Judgement, CheckError> {
-        let found = self.generation.instance(instance).map_err(CheckError::NoInstance)?;
-        self.generation.policy().decide_status_check(caller, &found.instance.name).map_err(CheckError::Denied)?;
+        let generation = self.generations.current();
+        let found = generation.instance(instance).map_err(CheckError::NoInstance)?;
+        generation.policy().decide_status_check(caller, &found.instance.name).map_err(CheckError::Denied)?;
         match credential {
             Credential::Jwt(_) if live => Err(CheckError::LiveCheckNotAvailable("live")),
             Credential::Jwt(jwt) => Ok(judge::judge(jwt, &found.instance, &found.key, self.clock.now())),

@@ -1,6 +1,14 @@
 //! Everything that decides about a token, as one immutable value: instances, keys and policy that belong together.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, Guard};
 
 use super::signing_key::SigningKey;
 use crate::domain::{
@@ -63,5 +71,37 @@ impl Generation {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+}
+
+/// The generation in force, and its number. Readers never wait, and keep the generation they took to the end.
+#[derive(Debug)]
+pub struct Generations {
+    current: ArcSwap<Generation>,
+    number: AtomicU64,
+}
+
+impl Generations {
+    /// The first generation has the number 1.
+    #[must_use]
+    pub fn new(first: Generation) -> Self {
+        Self { current: ArcSwap::from_pointee(first), number: AtomicU64::new(1) }
+    }
+
+    /// The generation in force. One request takes it once.
+    pub fn current(&self) -> Guard<Arc<Generation>> {
+        self.current.load()
+    }
+
+    /// Puts the next generation in force and returns its number.
+    pub fn replace(&self, next: Generation) -> u64 {
+        self.current.store(Arc::new(next));
+        self.number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number of the generation in force.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
     }
 }

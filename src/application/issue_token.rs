@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generation, NoInstance},
+    generation::{Generations, NoInstance},
     signing_key::{SignError, Signed},
 };
 use crate::domain::{
@@ -17,7 +17,7 @@ use crate::domain::{
 
 /// The use case behind `IssueMetabaseToken`.
 pub struct IssueToken {
-    generation: Arc<Generation>,
+    generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
 }
 
@@ -54,10 +54,10 @@ pub enum IssueError {
 }
 
 impl IssueToken {
-    /// Issues from `generation`, with the time of `clock`.
+    /// Issues from the generation in force, with the time of `clock`.
     #[must_use]
-    pub fn new(generation: Arc<Generation>, clock: Arc<dyn Clock>) -> Self {
-        Self { generation, clock }
+    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>) -> Self {
+        Self { generations, clock }
     }
 
     /// Issues a token of the named instance to `caller`.
@@ -70,13 +70,14 @@ impl IssueToken {
         instance: &str,
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
-        let found = self.generation.instance(instance).map_err(IssueError::NoInstance)?;
+        let generation = self.generations.current();
+        let found = generation.instance(instance).map_err(IssueError::NoInstance)?;
         let request =
             TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
                 InvalidRequest::Violations(violations) => IssueError::Invalid(violations),
                 InvalidRequest::UrlNotConfigured => IssueError::UrlNotConfigured,
             })?;
-        let permit = match self.generation.policy().decide(caller, request) {
+        let permit = match generation.policy().decide(caller, request) {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(IssueError::Denied(denial)),
         };

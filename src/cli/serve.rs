@@ -2,10 +2,10 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use super::{EX_CONFIG, Serve, config, fail, print};
+use super::{EX_CONFIG, Serve, fail, print};
 use crate::{
     adapters::{clock::SystemClock, environment, load_generation},
-    app::{Addresses, App},
+    app::{Addresses, App, StartError},
     config::{Config, ListenAddress, SecretSource, parse_listen},
     domain::instance::InstanceUrl,
     lifecycle::Stop,
@@ -21,7 +21,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
         Err(errors) => return fail(EX_CONFIG, errors),
     };
     if let Some(listen) = &serve.listen {
-        match parse_listen(listen) {
+        match parse_listen(listen, config.server.tls.is_some()) {
             Ok(listen) => config.server.listen = listen,
             Err(rule) => return fail(2, format_args!("--listen {rule}")),
         }
@@ -40,12 +40,16 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return fail(1, error),
     };
-    let app = match App::bind(&config.server, loaded.generation, Arc::new(SystemClock)).await {
+    let secret = config.instances.first().map(|one| one.shared_secret.clone());
+    let dev_secret = secret.filter(|_| serve.dev);
+    let file = serve.config.filter(|_| !serve.dev);
+    let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
-        Err(error) => return fail(1, error),
+        Err(error @ StartError::Tls(_)) => return fail(EX_CONFIG, error),
+        Err(error @ StartError::Listen { .. }) => return fail(1, error),
     };
     match app.addresses() {
-        Ok(addresses) => announce(&addresses, serve.dev, &config),
+        Ok(addresses) => announce(&addresses, dev_secret.as_ref()),
         Err(error) => return fail(1, error),
     }
     match app.run(stop).await {
@@ -56,7 +60,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
 
 fn load(serve: &Serve) -> Result<(Config, load_generation::Loaded), String> {
     match &serve.config {
-        Some(file) if !serve.dev => config::load(file),
+        Some(file) if !serve.dev => load_generation::load_file(file).map_err(|error| error.to_string()),
         Some(_) | None => dev(),
     }
 }
@@ -78,20 +82,27 @@ fn dev() -> Result<(Config, load_generation::Loaded), String> {
 }
 
 /// Tells where the server is, on standard output; the last line is `ready`.
-fn announce(addresses: &Addresses, dev: bool, config: &Config) {
-    let mut text = format!("gRPC on {} (plaintext)\nmetrics on http://{}/metrics\n", addresses.grpc, addresses.metrics);
-    if dev {
+fn announce(addresses: &Addresses, dev_secret: Option<&SecretSource>) {
+    let security = if addresses.has_tls { "TLS" } else { "plaintext" };
+    let mut text =
+        format!("gRPC on {} ({security})\nmetrics on http://{}/metrics\n", addresses.grpc, addresses.metrics);
+    // Writing to a String does not fail.
+    if let Some(probe) = addresses.probe {
+        let _ = writeln!(text, "health on {probe} (plaintext)");
+    }
+    if let Some(secret) = dev_secret {
         let (option, address) = match &addresses.grpc {
             ListenAddress::Tcp(address) => ("-plaintext", address.to_string()),
             ListenAddress::Unix(path) => ("-plaintext -unix", path.display().to_string()),
         };
-        let secret = match config.instances.first().map(|one| &one.shared_secret) {
-            Some(SecretSource::Generated) => format!(
+        let secret = match secret {
+            SecretSource::Generated => format!(
                 "signing with a secret made for this run; to sign in to a real Metabase, put its JWT secret into {SECRET_VARIABLE}"
             ),
-            Some(_) | None => format!("signing with the secret in {SECRET_VARIABLE}"),
+            SecretSource::Credential(_) | SecretSource::Env(_) | SecretSource::File(_) => {
+                format!("signing with the secret in {SECRET_VARIABLE}")
+            }
         };
-        // Writing to a String does not fail.
         let _ = write!(
             text,
             "{secret}\nissue a token with:\n  grpcurl {option} -d '{{\"user\":{{\"email\":\"ada@example.com\",\

@@ -1,8 +1,10 @@
 //! Writes the configuration out as TOML, with every default. Secrets are not in it, only where they are.
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use toml::{Table, Value};
 
-use super::{CallerConfig, Config, InstanceConfig, SecretSource};
+use super::{CallerConfig, Config, InstanceConfig, Proofs, SecretSource, TlsFiles};
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
     instance::InstanceName,
@@ -16,17 +18,62 @@ pub(super) fn render(config: &Config) -> String {
     put(&mut out, "listen", server.listen.to_string());
     put(&mut out, "metrics_listen", server.metrics_listen.to_string());
     put(&mut out, "reflection", server.reflection);
-    if let Some(local) = &server.local_caller {
-        let mut identity = Table::new();
-        put(&mut identity, "local", local.as_str());
-        put(&mut out, "identity", identity);
+    if let Some(address) = server.probe_listen {
+        put(&mut out, "probe_listen", address.to_string());
+    }
+    put(&mut out, "identity", identity(&server.proofs));
+    if let Some(files) = &server.tls {
+        put(&mut out, "tls", tls(files));
     }
     put(&mut table, "server", out);
     put(&mut table, "instances", config.instances.iter().map(instance).collect::<Vec<_>>());
     if !config.callers.is_empty() {
         put(&mut table, "callers", config.callers.iter().map(caller).collect::<Vec<_>>());
     }
+    let denied = &config.denied;
+    let mut deny = Table::new();
+    let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>();
+    put(&mut deny, "callers", denied.callers.iter().map(ToString::to_string).collect::<Vec<_>>());
+    put(&mut deny, "emails", names(&denied.emails));
+    put(&mut deny, "user_ids", names(&denied.user_ids));
+    put(&mut deny, "tenants", names(&denied.tenants));
+    put(&mut table, "deny", deny);
     table.to_string()
+}
+
+fn identity(proofs: &Proofs) -> Table {
+    let mut out = Table::new();
+    put(&mut out, "mtls", proofs.mtls);
+    if let Some(local) = &proofs.local {
+        put(&mut out, "local", local.as_str());
+    }
+    for (key, peers) in [("xfcc", proofs.xfcc), ("linkerd", proofs.linkerd)] {
+        let trusted: Vec<&str> = [(peers.loopback, "loopback"), (peers.unix, "unix")]
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, name)| name)
+            .collect();
+        if !trusted.is_empty() {
+            let mut forwarded = Table::new();
+            put(&mut forwarded, "trusted", trusted);
+            put(&mut out, key, forwarded);
+        }
+    }
+    out
+}
+
+fn tls(files: &TlsFiles) -> Table {
+    let mut out = Table::new();
+    let optional = |key, path: &Option<PathBuf>| path.as_ref().map(|path| (key, path.clone()));
+    let given = [("certificate", files.certificate.clone()), ("private_key", files.private_key.clone())];
+    let given = given
+        .into_iter()
+        .chain(optional("client_ca", &files.client_ca))
+        .chain(optional("client_crl", &files.client_crl));
+    for (key, path) in given {
+        put(&mut out, key, path.display().to_string());
+    }
+    out
 }
 
 fn put(table: &mut Table, key: &str, value: impl Into<Value>) {
@@ -70,7 +117,7 @@ fn lifetime(lifetime: Lifetime) -> String {
 fn caller(caller: &CallerConfig) -> Table {
     let mut out = Table::new();
     put(&mut out, "name", caller.name.as_str());
-    put(&mut out, "identities", caller.identities.clone());
+    put(&mut out, "identities", caller.identities.iter().map(ToString::to_string).collect::<Vec<_>>());
     put(&mut out, "grants", caller.grants.iter().map(grant).collect::<Vec<_>>());
     out
 }

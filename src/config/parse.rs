@@ -1,11 +1,9 @@
-//! From the shapes of the file to valid types: server, instances, callers. Collects every error it can.
+//! From the shapes of the file to valid types: instances and callers. Collects every error it can.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
-    net::SocketAddr,
     ops::Range,
-    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -13,17 +11,15 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, ListenAddress, SecretSource, ServerConfig,
+    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, SecretSource,
     locate::Locator,
-    parse_grant,
-    raw::{
-        ClaimKey, RawCaller, RawConfig, RawEnvironment, RawIdentity, RawInstance, RawLifetimes, RawSecretSource,
-        RawServer, RawTenancy,
-    },
+    parse_grant, parse_server,
+    raw::{ClaimKey, RawCaller, RawConfig, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
 };
 use crate::domain::{
     caller::CallerName,
     claims::ClaimNames,
+    identity::IdentityPattern,
     instance::{Environment, Instance},
     lifetime::{Lifetime, LifetimeRange},
     tenant::Tenancy,
@@ -50,7 +46,7 @@ impl Problems<'_> {
         self.take(&text.span(), text.get_ref().parse())
     }
 
-    fn refuse_reserved<T>(&mut self, reserved: Option<&Spanned<T>>, instead: &str) {
+    pub(super) fn refuse_reserved<T>(&mut self, reserved: Option<&Spanned<T>>, instead: &str) {
         if let Some(reserved) = reserved {
             self.add(&reserved.span(), format_args!("is reserved and not available in this version; {instead}"));
         }
@@ -69,61 +65,12 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     };
     let instances = parse_instances(raw.instances, &mut problems);
     let callers = parse_callers(raw.callers, &instances, &mut problems);
-    let server = parse_server(&raw.server, &callers, &mut problems);
+    let server = parse_server::parse_server(&raw.server, &callers, &mut problems);
+    let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
     match server {
-        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers }),
+        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers, denied }),
         Some(_) | None => Err(ConfigErrors(problems.errors)),
     }
-}
-
-fn parse_server(raw: &RawServer, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Option<ServerConfig> {
-    problems.refuse_reserved(raw.tls.as_ref(), "without it the service listens on loopback or a Unix socket only");
-    let listen = match &raw.listen {
-        None => Some(ListenAddress::Tcp(Config::DEFAULT_LISTEN)),
-        Some(text) => problems.take(&text.span(), parse_listen(text.get_ref())),
-    };
-    let metrics_listen = match &raw.metrics_listen {
-        None => Some(Config::DEFAULT_METRICS_LISTEN),
-        Some(text) => problems.take(&text.span(), parse_socket_address(text.get_ref())),
-    };
-    let local_caller = parse_identity(&raw.identity, callers, problems);
-    Some(ServerConfig { listen: listen?, metrics_listen: metrics_listen?, reflection: raw.reflection, local_caller })
-}
-
-fn parse_identity(raw: &RawIdentity, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Option<CallerName> {
-    let instead = "`local` names the one caller of a listener that only this machine reaches";
-    problems.refuse_reserved(raw.mtls.as_ref(), instead);
-    problems.refuse_reserved(raw.xfcc.as_ref(), instead);
-    problems.refuse_reserved(raw.jwt.as_ref(), instead);
-    let local = raw.local.as_ref()?;
-    let name: CallerName = problems.parse(local)?;
-    if !callers.iter().any(|caller| caller.name == name) {
-        problems.add(&local.span(), "must be the name of one of the [[callers]]");
-    }
-    Some(name)
-}
-
-/// Parses the address of the gRPC listener, which is plaintext.
-pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
-        return if path.is_absolute() {
-            Ok(ListenAddress::Unix(path))
-        } else {
-            Err("must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"".to_owned())
-        };
-    }
-    let address = parse_socket_address(text)?;
-    if !address.ip().is_loopback() {
-        return Err("must be a loopback address (127.0.0.1 or [::1]) or a Unix socket: tokens never travel in plaintext between \
-                    machines"
-            .to_owned());
-    }
-    Ok(ListenAddress::Tcp(address))
-}
-
-fn parse_socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:50051\"".to_owned())
 }
 
 fn parse_instances(raw: Vec<RawInstance>, problems: &mut Problems<'_>) -> Vec<InstanceConfig> {
@@ -252,16 +199,16 @@ fn parse_callers(raw: Vec<RawCaller>, instances: &[InstanceConfig], problems: &m
         if !names.insert(raw.name.get_ref().clone()) {
             problems.add(&raw.name.span(), "must be unique among the callers");
         }
-        for identity in &raw.identities {
-            if identity.get_ref().trim().is_empty() {
-                problems.add(&identity.span(), "must not be empty");
-            } else if !identities.insert(identity.get_ref().clone()) {
-                problems.add(&identity.span(), "must be unique: one identity is one caller");
+        let mut own = Vec::with_capacity(raw.identities.len());
+        for text in &raw.identities {
+            let Some(identity) = problems.parse::<IdentityPattern>(text) else { continue };
+            if !identities.insert(identity.clone()) {
+                problems.add(&text.span(), "must be unique: one identity is one caller");
             }
+            own.push(identity);
         }
         let grants = parse_grant::parse_grants(raw.grants, instances, problems);
-        let identities = raw.identities.into_iter().map(Spanned::into_inner).collect();
-        callers.extend(name.map(|name| CallerConfig { name, identities, grants }));
+        callers.extend(name.map(|name| CallerConfig { name, identities: own, grants }));
     }
     callers
 }

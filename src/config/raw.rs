@@ -22,6 +22,21 @@ pub(super) struct RawConfig {
     pub(super) instances: Vec<RawInstance>,
     #[serde(default)]
     pub(super) callers: Vec<RawCaller>,
+    #[serde(default)]
+    pub(super) deny: RawDeny,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDeny {
+    #[serde(default)]
+    pub(super) callers: Vec<Text>,
+    #[serde(default)]
+    pub(super) emails: Vec<Text>,
+    #[serde(default)]
+    pub(super) user_ids: Vec<String>,
+    #[serde(default)]
+    pub(super) tenants: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,18 +46,37 @@ pub(super) struct RawServer {
     pub(super) metrics_listen: Option<Text>,
     #[serde(default)]
     pub(super) reflection: bool,
-    pub(super) tls: Reserved,
+    pub(super) probe_listen: Option<Text>,
+    pub(super) tls: Option<RawTls>,
     #[serde(default)]
     pub(super) identity: RawIdentity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate: Text,
+    pub(super) private_key: Text,
+    pub(super) client_ca: Option<Text>,
+    pub(super) client_crl: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
     pub(super) local: Option<Text>,
-    pub(super) mtls: Reserved,
-    pub(super) xfcc: Reserved,
+    #[serde(default)]
+    pub(super) mtls: Option<Spanned<bool>>,
+    pub(super) xfcc: Option<RawForwarded>,
+    pub(super) linkerd: Option<RawForwarded>,
     pub(super) jwt: Reserved,
+}
+
+/// Which peers may forward an identity.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawForwarded {
+    pub(super) trusted: Spanned<Vec<Text>>,
 }
 
 #[derive(Deserialize)]

@@ -2,15 +2,36 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::instance::{InvalidName, check_name};
+use super::{
+    identity::Identity,
+    instance::{InvalidName, check_name},
+};
 
-/// An authenticated backend and the proof it gave.
+/// An authenticated backend and the proof it gave. Which `[[callers]]` entry it is, the policy says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The `[[callers]]` entry it was recognised as.
-    pub(crate) name: CallerName,
+    /// What was proven.
+    pub(crate) id: CallerId,
     /// How.
     pub(crate) proof: Proof,
+}
+
+/// What was proven about a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerId {
+    /// The configuration names whoever comes this way.
+    Named(CallerName),
+    /// An identity that the `[[callers]]` may list.
+    Proven(Identity),
+}
+
+impl fmt::Display for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Proven(identity) => identity.fmt(f),
+        }
+    }
 }
 
 /// Name of a `[[callers]]` entry, under the rule of instance names.
@@ -43,16 +64,25 @@ impl fmt::Display for CallerName {
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
+    /// Linkerd's proxy on this machine says so in `l5d-client-id`.
+    Linkerd,
     /// It reached a listener that only this machine can reach, and the configuration says whose that is.
     Local,
+    /// It holds the key of a client certificate.
+    Mtls,
+    /// A mesh sidecar on this machine says so in `x-forwarded-client-cert`.
+    Xfcc,
 }
 
 impl Proof {
-    /// The spelling in logs.
+    /// The spelling in the configuration, in errors and in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Linkerd => "linkerd",
             Self::Local => "local",
+            Self::Mtls => "mtls",
+            Self::Xfcc => "xfcc",
         }
     }
 }

@@ -1,19 +1,38 @@
 //! Who may issue what. `Policy::decide` is pure, and the only maker of a `Permit`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    caller::{Caller, CallerName},
+    caller::{Caller, CallerId, CallerName},
     grant::{AttributeDenied, Grant},
+    identity::{Identity, IdentityPattern},
     instance::InstanceName,
     lifetime::Lifetime,
     token_request::TokenRequest,
 };
 
-/// Every caller's grants. Immutable; a caller or instance that is not listed has no grant.
+/// Every caller's identities and grants, and who is denied whatever the grants say. Immutable; a caller or instance that
+/// is not listed has no grant.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
+    identities: HashMap<Identity, CallerName>,
+    spiffe_prefixes: HashMap<String, CallerName>,
     grants: HashMap<CallerName, HashMap<InstanceName, Grant>>,
+    denied: Denied,
+}
+
+/// The kill switch. Metabase reactivates a deactivated person at the next sign-in, so whoever must stay out is refused
+/// here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denied {
+    /// Names of callers.
+    pub(crate) callers: BTreeSet<CallerName>,
+    /// E-mail addresses, in lower case, on every instance.
+    pub(crate) emails: BTreeSet<String>,
+    /// The backends' own identifiers of people, on every instance.
+    pub(crate) user_ids: BTreeSet<String>,
+    /// Slugs of tenants, on every instance.
+    pub(crate) tenants: BTreeSet<String>,
 }
 
 /// The result of [`Policy::decide`].
@@ -68,7 +87,7 @@ impl Permit {
 pub struct Denial {
     /// The reason.
     pub reason: DenyReason,
-    /// Path of the field, with the names of the proto.
+    /// Path of the field, with the names of the proto; empty when it is not the request but the caller.
     pub field: String,
 }
 
@@ -81,6 +100,8 @@ pub enum DenyReason {
     AttributeNotGranted,
     /// An attribute's value is not of its type.
     AttributeValueNotGranted,
+    /// The caller is on the deny list.
+    CallerDenied,
     /// The domain of the e-mail address.
     EmailDomainNotGranted,
     /// A group.
@@ -93,8 +114,14 @@ pub enum DenyReason {
     RequiredAttributeMissing,
     /// The caller may issue but not check.
     StatusCheckNotGranted,
+    /// The tenant is on the deny list.
+    TenantDenied,
     /// The tenant.
     TenantNotGranted,
+    /// The identity is proven, but no caller has it.
+    UnknownCaller,
+    /// The person is on the deny list.
+    UserDenied,
 }
 
 impl DenyReason {
@@ -105,18 +132,36 @@ impl DenyReason {
             Self::AdministratorsNotGranted => "ADMINISTRATORS_NOT_GRANTED",
             Self::AttributeNotGranted => "ATTRIBUTE_NOT_GRANTED",
             Self::AttributeValueNotGranted => "ATTRIBUTE_VALUE_NOT_GRANTED",
+            Self::CallerDenied => "CALLER_DENIED",
             Self::EmailDomainNotGranted => "EMAIL_DOMAIN_NOT_GRANTED",
             Self::GroupNotGranted => "GROUP_NOT_GRANTED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::NoGrant => "NO_GRANT",
             Self::RequiredAttributeMissing => "REQUIRED_ATTRIBUTE_MISSING",
             Self::StatusCheckNotGranted => "STATUS_CHECK_NOT_GRANTED",
+            Self::TenantDenied => "TENANT_DENIED",
             Self::TenantNotGranted => "TENANT_NOT_GRANTED",
+            Self::UnknownCaller => "UNKNOWN_CALLER",
+            Self::UserDenied => "USER_DENIED",
         }
     }
 }
 
 impl Policy {
+    /// A policy that knows nobody and denies `denied` whatever is added.
+    #[must_use]
+    pub fn new(denied: Denied) -> Self {
+        Self { denied, ..Self::default() }
+    }
+
+    /// Recognises a caller by an identity, too; each identity is one caller's.
+    pub fn recognise(&mut self, caller: CallerName, pattern: IdentityPattern) {
+        match pattern {
+            IdentityPattern::Exact(identity) => self.identities.insert(identity, caller),
+            IdentityPattern::SpiffePrefix(prefix) => self.spiffe_prefixes.insert(prefix, caller),
+        };
+    }
+
     /// Adds what a caller may do on an instance; one grant each.
     ///
     /// # Errors
@@ -129,10 +174,11 @@ impl Policy {
     /// Whether `caller` may have the token. The first rule that is broken decides.
     #[must_use]
     pub fn decide(&self, caller: &Caller, request: TokenRequest) -> Decision {
-        let Some(grant) = self.grant(caller, &request.instance.name) else {
-            return Decision::Deny(deny(DenyReason::NoGrant, "instance"));
+        let grant = match self.grant(caller, &request.instance.name) {
+            Ok(grant) => grant,
+            Err(denial) => return Decision::Deny(denial),
         };
-        if let Err(denial) = check(grant, &request) {
+        if let Err(denial) = self.denied.check(&request).and_then(|()| check(grant, &request)) {
             return Decision::Deny(denial);
         }
         // Only a lifetime that was asked for is refused; the default yields to the grant.
@@ -146,15 +192,45 @@ impl Policy {
     /// # Errors
     /// Why not.
     pub fn decide_status_check(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
-        match self.grant(caller, instance) {
-            None => Err(deny(DenyReason::NoGrant, "instance")),
-            Some(grant) if !grant.may_check_status => Err(deny(DenyReason::StatusCheckNotGranted, "instance")),
-            Some(_) => Ok(()),
-        }
+        let grant = self.grant(caller, instance)?;
+        if grant.may_check_status { Ok(()) } else { Err(deny(DenyReason::StatusCheckNotGranted, "instance")) }
     }
 
-    fn grant(&self, caller: &Caller, instance: &InstanceName) -> Option<&Grant> {
-        self.grants.get(&caller.name)?.get(instance)
+    /// The `[[callers]]` entry of a caller: the one that lists its identity, or else the nearest path above it.
+    #[must_use]
+    pub fn name<'a>(&'a self, caller: &'a Caller) -> Option<&'a CallerName> {
+        let identity = match &caller.id {
+            CallerId::Named(name) => return Some(name),
+            CallerId::Proven(identity) => identity,
+        };
+        self.identities.get(identity).or_else(|| match identity {
+            Identity::Spiffe(id) => id.parents().find_map(|parent| self.spiffe_prefixes.get(parent)),
+            Identity::Dns(_) | Identity::ServiceAccount(_) => None,
+        })
+    }
+
+    fn grant(&self, caller: &Caller, instance: &InstanceName) -> Result<&Grant, Denial> {
+        let name = self.name(caller).ok_or_else(|| deny(DenyReason::UnknownCaller, ""))?;
+        if self.denied.callers.contains(name) {
+            return Err(deny(DenyReason::CallerDenied, ""));
+        }
+        let grant = self.grants.get(name).and_then(|grants| grants.get(instance));
+        grant.ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
+    }
+}
+
+impl Denied {
+    fn check(&self, request: &TokenRequest) -> Result<(), Denial> {
+        if self.emails.contains(request.subject.email.as_str()) {
+            return Err(deny(DenyReason::UserDenied, "user.email"));
+        }
+        if request.subject.id.as_ref().is_some_and(|id| self.user_ids.contains(id)) {
+            return Err(deny(DenyReason::UserDenied, "user.id"));
+        }
+        if request.tenant.as_ref().is_some_and(|tenant| self.tenants.contains(&tenant.slug)) {
+            return Err(deny(DenyReason::TenantDenied, "tenant.slug"));
+        }
+        Ok(())
     }
 }
 

@@ -1,21 +1,119 @@
 //! Who is on the other end: puts the proven `Caller` beside the request, or refuses it.
 
+use http::HeaderMap;
+use thiserror::Error;
 use tonic::{Request, Status};
 
-use super::status;
-use crate::domain::caller::{Caller, CallerName, Proof};
+use super::{
+    certificate::NotAnSvid,
+    forwarded::{self, InvalidForwarded, L5D_CLIENT_ID, XFCC},
+    peer::{Peer, Place},
+    status,
+};
+use crate::{
+    config::Proofs,
+    domain::{
+        caller::{Caller, CallerId, Proof},
+        identity::Identity,
+    },
+};
 
-/// Authenticates every request as the configured local caller. The listener is loopback or a Unix socket, so that only
-/// this machine reaches it; which caller that is, the configuration has to say.
-pub(super) fn interceptor(
-    local: Option<CallerName>,
-) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
-    let caller = local.map(|name| Caller { name, proof: Proof::Local });
-    move |mut request| match &caller {
-        Some(caller) => {
-            request.extensions_mut().insert(caller.clone());
-            Ok(request)
-        }
-        None => Err(status::unauthenticated()),
+/// Why a request has no proven caller.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum Unauthenticated {
+    #[error("the client certificate names no caller: {0}")]
+    Certificate(NotAnSvid),
+    #[error("the proofs name different callers")]
+    Contradiction,
+    #[error("{header}: {error}")]
+    Forwarded { header: &'static str, error: InvalidForwarded },
+    #[error(
+        "{header} is not trusted here: it counts only from a sidecar on this machine, and only where it is configured"
+    )]
+    ForwardedNotTrusted { header: &'static str },
+    #[error("no proven caller; looked for: {}", Self::list(.looked_for))]
+    NoProof { looked_for: Vec<&'static str> },
+}
+
+impl Unauthenticated {
+    fn list(proofs: &[&str]) -> String {
+        if proofs.is_empty() { "none (server.identity is not configured)".to_owned() } else { proofs.join(", ") }
     }
+
+    /// `google.rpc.ErrorInfo.reason`
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "CERTIFICATE_NAMES_NO_CALLER",
+            Self::Contradiction => "CONTRADICTORY_IDENTITIES",
+            Self::Forwarded { .. } => "INVALID_FORWARDED_IDENTITY",
+            Self::ForwardedNotTrusted { .. } => "FORWARDED_IDENTITY_NOT_TRUSTED",
+            Self::NoProof { .. } => "NO_PROVEN_CALLER",
+        }
+    }
+}
+
+/// Puts the caller of each request beside it.
+pub(super) fn interceptor(
+    proofs: Proofs,
+) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
+    move |mut request| {
+        // Absent only if a listener was added without its peer: then nobody is proven.
+        let nobody = Peer { place: Place::Remote, certificate: None };
+        let peer = request.extensions().get().unwrap_or(&nobody);
+        match authenticate(&proofs, request.metadata().as_ref(), peer) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(request)
+            }
+            Err(error) => Err(status::unauthenticated(&error)),
+        }
+    }
+}
+
+/// The one caller that all given proofs agree on.
+fn authenticate(proofs: &Proofs, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Unauthenticated> {
+    let certificate = match peer.certificate.as_deref().filter(|_| proofs.mtls) {
+        Some(Err(error)) => return Err(Unauthenticated::Certificate(error.clone())),
+        Some(Ok(identity)) => Some((identity.clone(), Proof::Mtls)),
+        None => None,
+    };
+    let xfcc = forwarded(headers, XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
+    let linkerd = forwarded(headers, L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
+    let given = [certificate, xfcc.map(|id| (id, Proof::Xfcc)), linkerd.map(|id| (id, Proof::Linkerd))];
+    let mut given = given.into_iter().flatten();
+    match (given.next(), &proofs.local) {
+        (Some((identity, proof)), _) => {
+            if given.any(|(other, _)| other != identity) {
+                return Err(Unauthenticated::Contradiction);
+            }
+            Ok(Caller { id: CallerId::Proven(identity), proof })
+        }
+        (None, Some(name)) if peer.place.is_local() => {
+            Ok(Caller { id: CallerId::Named(name.clone()), proof: Proof::Local })
+        }
+        (None, _) => Err(Unauthenticated::NoProof { looked_for: names(proofs) }),
+    }
+}
+
+fn names(proofs: &Proofs) -> Vec<&'static str> {
+    let all = [
+        (proofs.mtls, Proof::Mtls),
+        (proofs.xfcc.any(), Proof::Xfcc),
+        (proofs.linkerd.any(), Proof::Linkerd),
+        (proofs.local.is_some(), Proof::Local),
+    ];
+    all.into_iter().filter(|(is_on, _)| *is_on).map(|(_, proof)| proof.as_str()).collect()
+}
+
+/// The attack: a client adds the header that a sidecar would. Where no sidecar is trusted, it is refused, not ignored.
+fn forwarded(
+    headers: &HeaderMap,
+    header: &'static str,
+    is_trusted: bool,
+    read: impl Fn(&HeaderMap) -> Result<Option<Identity>, InvalidForwarded>,
+) -> Result<Option<Identity>, Unauthenticated> {
+    if !is_trusted && headers.contains_key(header) {
+        return Err(Unauthenticated::ForwardedNotTrusted { header });
+    }
+    read(headers).map_err(|error| Unauthenticated::Forwarded { header, error })
 }

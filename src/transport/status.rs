@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::authenticate::Unauthenticated;
 use crate::{
     application::{
         check_auth_status::CheckError, generation::NoInstance, issue_token::IssueError, signing_key::SignError,
@@ -52,13 +53,8 @@ pub(super) fn of_check(error: CheckError) -> Status {
     }
 }
 
-pub(super) fn unauthenticated() -> Status {
-    with_reason(
-        Code::Unauthenticated,
-        "NO_PROVEN_CALLER",
-        "no proven caller; proofs looked for: local (`server.identity.local` is not configured)",
-        HashMap::new(),
-    )
+pub(super) fn unauthenticated(error: &Unauthenticated) -> Status {
+    with_reason(Code::Unauthenticated, error.code(), &error.to_string(), HashMap::new())
 }
 
 /// Our own fault: the layer that authenticates is missing.
@@ -69,7 +65,10 @@ pub(super) fn no_caller() -> Status {
 
 fn denied(denial: &Denial) -> Status {
     let code = denial.reason.code();
-    let message = format!("outside the caller's grant: {code} ({})", denial.field);
+    if denial.field.is_empty() {
+        return with_reason(Code::PermissionDenied, code, &format!("not permitted: {code}"), HashMap::new());
+    }
+    let message = format!("not permitted: {code} ({})", denial.field);
     with_reason(Code::PermissionDenied, code, &message, [("field".to_owned(), denial.field.clone())].into())
 }
 

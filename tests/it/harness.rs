@@ -62,6 +62,8 @@ impl Clock for StoppedClock {
 pub(crate) struct TestServer {
     pub(crate) client: MetabaseTokenServiceClient<Channel>,
     pub(crate) channel: Channel,
+    pub(crate) grpc: String,
+    pub(crate) probe: Option<String>,
     pub(crate) metrics: String,
     pub(crate) stop: Stop,
     running: JoinHandle<Result<(), RunError>>,
@@ -81,15 +83,17 @@ impl TestServer {
             .replace("SECRET_FILE", &secret.path().display().to_string());
         let config = Config::parse(&text, "test.toml").unwrap();
         let generation = load_generation::load(&config, "test.toml").unwrap().generation;
-        let app = App::bind(&config.server, generation, Arc::new(StoppedClock)).await.unwrap();
+        let app = App::bind(config, None, generation, Arc::new(StoppedClock)).await.unwrap();
         let addresses = app.addresses().unwrap();
         let ListenAddress::Tcp(grpc) = addresses.grpc else { panic!("not TCP") };
         let stop = Stop::default();
         let running = tokio::spawn(app.run(stop.clone()));
-        let channel = Channel::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+        let channel = Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
         Self {
             client: MetabaseTokenServiceClient::new(channel.clone()),
             channel,
+            grpc: grpc.to_string(),
+            probe: addresses.probe.map(|address| address.to_string()),
             metrics: addresses.metrics.to_string(),
             stop,
             running,

@@ -4,10 +4,12 @@
 
 mod architecture;
 mod auth_status;
+mod authentication;
 mod command_line;
 mod configuration;
 mod harness;
 mod health;
 mod issue_token;
 mod metrics;
+mod pki;
 mod process;

@@ -128,6 +128,10 @@ fn tokens_and_secrets_reach_no_log() {
     let (_, out, log) = served.wait();
     let everything = announced + &out + &log;
     assert!(everything.contains("Drained"), "{everything}");
+    // Libraries stay silent at any level: their debug lines may quote requests.
+    for line in log.lines() {
+        assert!(line.contains("\"target\":\"metabase_token_service"), "{line}");
+    }
     for confidential in [SECRET, &signature, "ada@example.com", "Lovelace\",\""] {
         let hits =
             everything.lines().filter(|line| !line.contains("grpcurl")).filter(|line| line.contains(confidential));

@@ -15,7 +15,10 @@ fn errors(text: &str) -> Vec<String> {
 fn every_error_names_file_line_key_and_rule() {
     for (text, expected) in [
         ("", "mts.toml:1: at least one [[instances]] is required"),
-        ("[servr]\n", "mts.toml:1: servr: unknown field `servr`, expected one of `server`, `instances`, `callers`"),
+        (
+            "[servr]\n",
+            "mts.toml:1: servr: unknown field `servr`, expected one of `server`, `instances`, `callers`, `deny`",
+        ),
         ("[server]\nlisten = 1\n", "mts.toml:2: server.listen: invalid type: integer `1`, expected a string"),
         ("[[instances]]\nname = \"a\"\n", "mts.toml:1: instances[0]: missing field `shared_secret`"),
     ] {
@@ -55,7 +58,7 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "[server]\nlisten = \"0.0.0.0:50051\"\n",
-            "mts.toml:5: server.listen: must be a loopback address (127.0.0.1 or [::1]) or a Unix socket: tokens never travel in plaintext between machines",
+            "mts.toml:5: server.listen: must be a loopback address (127.0.0.1 or [::1]) or a Unix socket without `server.tls`: tokens never travel in plaintext between machines",
         ),
         (
             "[server]\nlisten = \"unix:mts.sock\"\n",
@@ -67,7 +70,37 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "[server.identity]\nmtls = true\n",
-            "mts.toml:5: server.identity.mtls: is reserved and not available in this version; `local` names the one caller of a listener that only this machine reaches",
+            "mts.toml:5: server.identity.mtls: needs `server.tls.client_ca`, which vouches for the callers' certificates",
+        ),
+        (
+            "[server.identity]\njwt = []\n",
+            "mts.toml:5: server.identity.jwt: is reserved and not available in this version; use client certificates or a mesh sidecar",
+        ),
+        (
+            "[server.identity]\nxfcc = { trusted = [\"10.0.0.0/8\"] }\n",
+            "mts.toml:5: server.identity.xfcc.trusted[0]: must be \"loopback\" or \"unix\": only a sidecar on this machine is trusted",
+        ),
+        (
+            "[server.identity]\nlinkerd = { trusted = [] }\n",
+            "mts.toml:5: server.identity.linkerd.trusted: must list the peers that may forward an identity: \"loopback\", \"unix\", or both",
+        ),
+        (
+            "[server.tls]\ncertificate = \"c\"\nprivate_key = \"k\"\nclient_crl = \"r\"\n",
+            "mts.toml:7: server.tls.client_crl: needs `client_ca`: it lists what that CA has revoked",
+        ),
+        (
+            "[server]\nlisten = \"unix:/x\"\n[server.tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n",
+            "mts.toml:5: server.listen: must be an IP address and a port when `server.tls` is given: a Unix socket has no TLS",
+        ),
+        ("[deny]\nemails = [\"eve\"]\n", "mts.toml:5: deny.emails[0]: must be an e-mail address: it has no @"),
+        ("[deny]\ncallers = [\"shop\"]\n", "mts.toml:5: deny.callers[0]: must be the name of one of the [[callers]]"),
+        (
+            "[[callers]]\nname = \"a\"\nidentities = [\"spiffe://Example.org/a\"]\n",
+            "mts.toml:6: callers[0].identities[0]: a trust domain has 1 to 255 lower-case letters, digits, '.', '-' and '_', without a port or a user",
+        ),
+        (
+            "[[callers]]\nname = \"a\"\nidentities = [\"a.example\", \"A.example\"]\n",
+            "mts.toml:6: callers[0].identities[1]: must be unique: one identity is one caller",
         ),
     ] {
         assert_eq!(errors(&format!("{INSTANCE}{text}")), [expected], "{text}");
@@ -142,7 +175,7 @@ fn all_errors_come_at_once() {
 #[test]
 fn the_effective_configuration_parses_to_itself() {
     let text = format!(
-        "[server]\nlisten = \"unix:/run/mts.sock\"\nreflection = true\n[server.identity]\nlocal = \"shop\"\n{INSTANCE}url = \
+        "[server]\nlisten = \"unix:/run/mts.sock\"\nreflection = true\n[server.identity]\nlocal = \"shop\"\nxfcc = {{ trusted = [\"unix\"] }}\n[deny]\nemails = [\"eve@example.com\"]\ncallers = [\"shop\"]\n{INSTANCE}url = \
          \"https://bi.example.com/\"\nclaims = {{ email = \"mail\" }}\ntenancy = \"required\"\n[[callers]]\nname = \
          \"shop\"\nidentities = [\"spiffe://example.org/shop\"]\n[[callers.grants]]\ninstance = \"main\"\nemail_domains = \
          [\"Example.com\"]\ngroups = [\"A\", \"B *\"]\nattributes = {{ id = \"integer\", region = [\"emea\"], code = {{ regex = \

@@ -76,7 +76,7 @@ fn grant() -> Grant {
 }
 
 fn caller(name: &str) -> Caller {
-    Caller { name: name.parse().unwrap(), proof: Proof::Local }
+    Caller { id: CallerId::Named(name.parse().unwrap()), proof: Proof::Local }
 }
 
 fn policy(grant: Grant) -> Policy {

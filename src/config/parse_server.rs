@@ -1,0 +1,151 @@
+//! From the shapes of the file to valid types: addresses, TLS, proofs of identity, the deny list.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use toml::Spanned;
+
+use super::{
+    CallerConfig, Config, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
+    parse::Problems,
+    raw::{RawDeny, RawForwarded, RawIdentity, RawServer, RawTls},
+};
+use crate::domain::{caller::CallerName, policy::Denied, subject::Email};
+
+pub(super) fn parse_server(
+    raw: &RawServer,
+    callers: &[CallerConfig],
+    problems: &mut Problems<'_>,
+) -> Option<ServerConfig> {
+    let tls = raw.tls.as_ref().map(|tls| parse_tls(tls, problems));
+    let listen = match &raw.listen {
+        None => Some(ListenAddress::Tcp(Config::DEFAULT_LISTEN)),
+        Some(text) => problems.take(&text.span(), parse_listen(text.get_ref(), tls.is_some())),
+    };
+    let metrics_listen = match &raw.metrics_listen {
+        None => Some(Config::DEFAULT_METRICS_LISTEN),
+        Some(text) => problems.take(&text.span(), parse_socket_address(text.get_ref())),
+    };
+    let probe_listen =
+        raw.probe_listen.as_ref().map(|text| problems.take(&text.span(), parse_socket_address(text.get_ref())));
+    let proofs = parse_identity(&raw.identity, raw.tls.as_ref(), callers, problems);
+    Some(ServerConfig {
+        listen: listen?,
+        probe_listen: probe_listen.map_or(Some(None), |address| address.map(Some))?,
+        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
+        metrics_listen: metrics_listen?,
+        reflection: raw.reflection,
+        proofs,
+    })
+}
+
+fn parse_tls(raw: &RawTls, problems: &mut Problems<'_>) -> Option<TlsFiles> {
+    let mut path = |text: &Spanned<String>| {
+        let is_empty = text.get_ref().is_empty();
+        problems.take(
+            &text.span(),
+            if is_empty { Err("must be the path of a PEM file") } else { Ok(PathBuf::from(text.get_ref())) },
+        )
+    };
+    let (certificate, private_key) = (path(&raw.certificate), path(&raw.private_key));
+    let client_ca = raw.client_ca.as_ref().map(&mut path);
+    let client_crl = raw.client_crl.as_ref().map(&mut path);
+    if let (Some(crl), None) = (&raw.client_crl, &raw.client_ca) {
+        problems.add(&crl.span(), "needs `client_ca`: it lists what that CA has revoked");
+    }
+    Some(TlsFiles {
+        certificate: certificate?,
+        private_key: private_key?,
+        client_ca: client_ca.map_or(Some(None), |path| path.map(Some))?,
+        client_crl: client_crl.map_or(Some(None), |path| path.map(Some))?,
+    })
+}
+
+fn parse_identity(
+    raw: &RawIdentity,
+    tls: Option<&RawTls>,
+    callers: &[CallerConfig],
+    problems: &mut Problems<'_>,
+) -> Proofs {
+    problems.refuse_reserved(raw.jwt.as_ref(), "use client certificates or a mesh sidecar");
+    let has_client_ca = tls.is_some_and(|tls| tls.client_ca.is_some());
+    let mtls = raw.mtls.as_ref().is_some_and(|mtls| *mtls.get_ref());
+    if let Some(on) = raw.mtls.as_ref().filter(|_| mtls && !has_client_ca) {
+        problems.add(&on.span(), "needs `server.tls.client_ca`, which vouches for the callers' certificates");
+    }
+    let local = raw.local.as_ref().and_then(|local| {
+        let name: CallerName = problems.parse(local)?;
+        if !callers.iter().any(|caller| caller.name == name) {
+            problems.add(&local.span(), "must be the name of one of the [[callers]]");
+        }
+        Some(name)
+    });
+    Proofs {
+        local,
+        mtls,
+        xfcc: raw.xfcc.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
+        linkerd: raw.linkerd.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
+    }
+}
+
+fn parse_trusted(raw: &RawForwarded, problems: &mut Problems<'_>) -> TrustedPeers {
+    let mut trusted = TrustedPeers::default();
+    if raw.trusted.get_ref().is_empty() {
+        problems.add(
+            &raw.trusted.span(),
+            "must list the peers that may forward an identity: \"loopback\", \"unix\", or both",
+        );
+    }
+    for peer in raw.trusted.get_ref() {
+        match peer.get_ref().as_str() {
+            "loopback" => trusted.loopback = true,
+            "unix" => trusted.unix = true,
+            _ => problems
+                .add(&peer.span(), "must be \"loopback\" or \"unix\": only a sidecar on this machine is trusted"),
+        }
+    }
+    trusted
+}
+
+/// Parses the address of the gRPC listener.
+pub(crate) fn parse_listen(text: &str, has_tls: bool) -> Result<ListenAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        return match (path.is_absolute(), has_tls) {
+            (true, false) => Ok(ListenAddress::Unix(path)),
+            (true, true) => {
+                Err("must be an IP address and a port when `server.tls` is given: a Unix socket has no TLS".to_owned())
+            }
+            (false, _) => {
+                Err("must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"".to_owned())
+            }
+        };
+    }
+    let address = parse_socket_address(text)?;
+    if !has_tls && !address.ip().is_loopback() {
+        return Err("must be a loopback address (127.0.0.1 or [::1]) or a Unix socket without `server.tls`: tokens never travel in \
+                    plaintext between machines"
+            .to_owned());
+    }
+    Ok(ListenAddress::Tcp(address))
+}
+
+fn parse_socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:50051\"".to_owned())
+}
+
+pub(super) fn parse_deny(raw: RawDeny, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Denied {
+    let mut denied = Denied::default();
+    for text in &raw.callers {
+        match problems.parse::<CallerName>(text) {
+            Some(name) if callers.iter().any(|caller| caller.name == name) => _ = denied.callers.insert(name),
+            Some(_) => problems.add(&text.span(), "must be the name of one of the [[callers]]"),
+            None => {}
+        }
+    }
+    for text in &raw.emails {
+        denied.emails.extend(problems.parse::<Email>(text).map(|email| email.as_str().to_owned()));
+    }
+    denied.user_ids.extend(raw.user_ids);
+    denied.tenants.extend(raw.tenants);
+    denied
+}

@@ -1,0 +1,137 @@
+//! TLS of the gRPC listener: built whole from its files, swapped whole when they change.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::config::TlsFiles;
+
+/// Bytes of one file; more is a wrong file.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Why TLS cannot be set up from the files. Holds no key.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// The files do not go together.
+    #[error("the certificate and the private key do not go together: {0}")]
+    KeyPair(rustls::Error),
+    /// Not what it should be.
+    #[error("{path}: holds no {what} in PEM form")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// Cannot be read.
+    #[error("{path}: cannot be read: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The CAs or what they revoked cannot be used.
+    #[error("{path}: {error}")]
+    Verifier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: VerifierBuilderError,
+    },
+}
+
+/// Reads all files and builds what new connections are accepted with.
+fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let certificates: Vec<CertificateDer<'static>> = load_pem(&files.certificate, "certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
+        .map_err(|_| TlsError::Pem { path: files.private_key.clone(), what: "private key" })?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions() // TLS 1.3 and 1.2.
+        .map_err(TlsError::KeyPair)?;
+    let builder = match &files.client_ca {
+        Some(path) => builder.with_client_cert_verifier(client_verifier(files, path)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::KeyPair)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session keeps the certificate of its first handshake, past its expiry and past a revocation.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn client_verifier(files: &TlsFiles, ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in load_pem::<CertificateDer<'static>>(ca, "certificate")? {
+        roots.add(certificate).map_err(|_| TlsError::Pem { path: ca.to_owned(), what: "usable CA certificate" })?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(path) = &files.client_crl {
+        let revoked: Vec<CertificateRevocationListDer<'static>> = load_pem(path, "certificate revocation list")?;
+        builder = builder.with_crls(revoked);
+    }
+    let path = files.client_crl.as_deref().unwrap_or(ca).to_owned();
+    builder.build().map_err(|error| TlsError::Verifier { path, error })
+}
+
+fn load_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, TlsError> {
+    let objects: Result<Vec<T>, _> = T::pem_slice_iter(&read(path)?).collect();
+    match objects {
+        Ok(objects) if !objects.is_empty() => Ok(objects),
+        Ok(_) | Err(_) => Err(TlsError::Pem { path: path.to_owned(), what }),
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |error| TlsError::Read { path: path.to_owned(), error };
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The TLS in force. A file that cannot be used leaves it as it is.
+#[derive(Debug)]
+pub struct CurrentTls {
+    files: TlsFiles,
+    config: ArcSwap<ServerConfig>,
+}
+
+impl CurrentTls {
+    /// # Errors
+    /// The files cannot be used.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let config = ArcSwap::from_pointee(load(&files)?);
+        Ok(Self { files, config })
+    }
+
+    /// Takes the files as they are now for connections to come; those that are open stay.
+    ///
+    /// # Errors
+    /// The files cannot be used, and the TLS in force stays in force.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.config.store(Arc::new(load(&self.files)?));
+        Ok(())
+    }
+
+    /// What new connections are accepted with.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
+    }
+}
