@@ -17,13 +17,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    adapters::file_stamps::FileStamps,
     application::{
         Clock,
         check_auth_status::CheckAuthStatus,
         generation::{Generation, Generations},
         issue_token::IssueToken,
     },
-    config::{Config, ListenAddress},
+    config::{ListenAddress, ServerConfig},
     lifecycle::{GRACE_PERIOD, Stop},
     reload::Reloader,
     telemetry::Metrics,
@@ -47,6 +48,15 @@ pub struct App {
     metrics: Arc<Metrics>,
     parts: Parts,
     reloader: Option<Reloader>,
+}
+
+/// A configuration file whose changes are taken into force, and the state of it and its secrets as they were read.
+#[derive(Debug)]
+pub struct WatchedFile {
+    /// The file.
+    pub file: PathBuf,
+    /// From before it was read.
+    pub stamps: FileStamps,
 }
 
 /// Where the server listens.
@@ -98,18 +108,18 @@ pub enum RunError {
 }
 
 impl App {
-    /// Binds all addresses and builds the server around `generation`. With the `file` that `config` came from, changes of it
+    /// Binds all addresses and builds the server around `generation`. With the `file` that it came from, changes of it
     /// and of all files it names are taken into force while serving.
     ///
     /// # Errors
     /// An address cannot be bound, or the TLS files cannot be used.
     pub async fn bind(
-        config: Config,
-        file: Option<PathBuf>,
+        server: ServerConfig,
+        file: Option<WatchedFile>,
         generation: Generation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let server = &config.server;
+        let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
         let tls = server.tls.clone().map(CurrentTls::load).transpose()?.map(Arc::new);
         let failed = |address: &dyn ToString, purpose| {
             let address = address.to_string();
@@ -133,8 +143,14 @@ impl App {
             metrics: Arc::clone(&metrics),
             health: health.clone(),
         };
-        let reloader =
-            file.map(|file| Reloader { file, config, generations, tls: tls.clone(), metrics: Arc::clone(&metrics) });
+        let reloader = file.map(|WatchedFile { file, stamps }| Reloader {
+            file,
+            stamps,
+            server,
+            generations,
+            tls: tls_stamps.zip(tls.clone()),
+            metrics: Arc::clone(&metrics),
+        });
         Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })
     }
 

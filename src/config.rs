@@ -287,6 +287,15 @@ impl Config {
         policy
     }
 
+    /// Every file that a secret is read from. Credentials are fixed for the life of a systemd unit, the environment for that
+    /// of a process.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        self.instances.iter().filter_map(|one| match &one.shared_secret {
+            SecretSource::File(path) => Some(path.as_path()),
+            SecretSource::Credential(_) | SecretSource::Env(_) | SecretSource::Generated => None,
+        })
+    }
+
     /// The configuration with every default written out, as TOML. Secrets are not in it, only where they are.
     #[must_use]
     pub fn effective(&self) -> String {

@@ -1,11 +1,7 @@
 //! Takes changed files into force while serving: everything that decides about a token as one generation, all or nothing,
 //! and the TLS files by themselves. What cannot be used changes nothing and is logged.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -15,10 +11,10 @@ use tokio::{
 use crate::{
     adapters::{
         file_stamps::FileStamps,
-        load_generation::{self, Loaded},
+        load_generation::{self, LoadedFile},
     },
     application::generation::Generations,
-    config::{Config, SecretSource},
+    config::ServerConfig,
     telemetry::Metrics,
     transport::tls::CurrentTls,
 };
@@ -31,12 +27,14 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct Reloader {
     /// The configuration file.
     pub file: PathBuf,
-    /// The configuration in force.
-    pub config: Config,
+    /// The state of the files that the generation in force was read from.
+    pub stamps: FileStamps,
+    /// `[server]` in force; a change of it takes a restart.
+    pub server: ServerConfig,
     /// Where a new generation goes.
     pub generations: Arc<Generations>,
-    /// Where new certificates go.
-    pub tls: Option<Arc<CurrentTls>>,
+    /// The state of the TLS files that are in force, and where new ones go.
+    pub tls: Option<(FileStamps, Arc<CurrentTls>)>,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -53,85 +51,70 @@ impl Reloader {
         };
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut decisive, mut tls) = (self.decisive_files(), self.tls_files());
+        let (mut generation_error, mut tls_error) = (None, None);
         loop {
             let is_forced = tokio::select! {
                 _ = ticks.tick() => false,
                 () = received(hangup.as_mut()) => true,
             };
-            // Stamps are taken before the files are read: a change in between is seen the next time.
-            let (now, tls_now) = (self.decisive_files(), self.tls_files());
-            if is_forced || now != decisive {
-                self.reload_generation();
-                // A new configuration may name other files, which were read just now.
-                decisive = if self.decisive_paths().eq(now.paths()) { now } else { self.decisive_files() };
+            // After a failure every tick tries again: what is missing may be a file that nobody watches yet.
+            if is_forced || generation_error.is_some() || !self.stamps.are_current() {
+                let error = self.reload_generation().err();
+                self.report("configuration", error, &mut generation_error);
             }
-            if is_forced || tls_now != tls {
-                self.reload_tls();
-                tls = tls_now;
-            }
-        }
-    }
-
-    fn reload_generation(&mut self) {
-        match load_generation::load_file(&self.file) {
-            Ok((config, Loaded { generation, warnings })) => {
-                for warning in &warnings {
-                    tracing::warn!("{warning}");
-                }
-                if config.server != self.config.server {
-                    tracing::warn!("A change of [server] takes a restart; everything else is in force");
-                }
-                self.config = Config { server: self.config.server.clone(), ..config };
-                let number = self.generations.replace(generation);
-                self.metrics.reloaded("configuration", true);
-                self.metrics.generation(number);
-                tracing::info!(generation.number = number, "A new generation is in force");
-            }
-            Err(errors) => {
-                self.metrics.reloaded("configuration", false);
-                for error in errors.to_string().lines() {
-                    tracing::error!(generation.number = self.generations.number(), "Not reloaded: {error}");
-                }
+            if let Some((stamps, tls)) = &mut self.tls
+                && (is_forced || tls_error.is_some() || !stamps.are_current())
+            {
+                // Taken before the files are read: a change in between is seen at the next tick.
+                *stamps = FileStamps::take(tls.files().paths());
+                let error = tls.reload().err().map(|error| error.to_string());
+                self.report("tls", error, &mut tls_error);
             }
         }
     }
 
-    fn reload_tls(&self) {
-        let Some(tls) = &self.tls else { return };
-        match tls.reload() {
-            Ok(()) => {
-                self.metrics.reloaded("tls", true);
-                tracing::info!("New TLS files are in force");
-            }
-            Err(error) => {
-                self.metrics.reloaded("tls", false);
-                tracing::error!("TLS files not reloaded, the last good ones stay in force: {error}");
-            }
+    fn reload_generation(&mut self) -> Result<(), String> {
+        let LoadedFile { config, loaded, stamps } =
+            load_generation::load_file(&self.file).map_err(|error| error.to_string())?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
         }
+        if config.server != self.server {
+            tracing::warn!("A change of [server] takes a restart; everything else is in force");
+        }
+        self.stamps = stamps;
+        let number = self.generations.replace(loaded.generation);
+        self.metrics.generation(number);
+        Ok(())
     }
 
-    fn decisive_paths(&self) -> impl Iterator<Item = &Path> {
-        let secrets = self.config.instances.iter().filter_map(|one| match &one.shared_secret {
-            SecretSource::File(path) => Some(path.as_path()),
-            // Credentials are fixed for the life of a unit, the environment for that of a process.
-            SecretSource::Credential(_) | SecretSource::Env(_) | SecretSource::Generated => None,
-        });
-        [self.file.as_path()].into_iter().chain(secrets)
-    }
-
-    fn decisive_files(&self) -> FileStamps {
-        FileStamps::take(self.decisive_paths())
-    }
-
-    fn tls_files(&self) -> FileStamps {
-        self.config.server.tls.as_ref().map(|files| FileStamps::take(files.paths())).unwrap_or_default()
+    /// Says what has changed since the last time, once.
+    fn report(&self, what: &'static str, error: Option<String>, last: &mut Option<String>) {
+        let number = self.generations.number();
+        match &error {
+            None => {
+                self.metrics.reloaded(what, true);
+                tracing::info!(what, generation.number = number, "Reloaded");
+            }
+            Some(errors) if error != *last => {
+                self.metrics.reloaded(what, false);
+                for error in errors.lines() {
+                    tracing::error!(
+                        what,
+                        generation.number = number,
+                        "Not reloaded, the last good one stays in force: {error}"
+                    );
+                }
+            }
+            Some(_) => {}
+        }
+        *last = error;
     }
 }
 
 async fn received(hangup: Option<&mut Signal>) {
     match hangup {
         Some(hangup) => _ = hangup.recv().await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// How log lines look.
@@ -23,19 +24,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends log lines to standard error, once per process.
+/// Sends log lines to standard error, once per process, until the guard is dropped. Lines are written by a thread of their
+/// own: a reader of standard error that stops reading costs lines and stops nobody.
 ///
 /// Our own lines follow `level`; libraries stay at warnings whatever it says, because their debug lines may quote
 /// requests, and requests hold tokens.
-pub fn init_logs(level: LevelFilter, format: LogFormat) {
+#[must_use]
+pub fn init_logs(level: LevelFilter, format: LogFormat) -> WorkerGuard {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let lines = fmt::layer().with_writer(writer).with_ansi(io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Fails only when a subscriber is there already, as in tests.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+    guard
 }
 
 /// The metrics of one server.

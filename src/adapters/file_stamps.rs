@@ -23,14 +23,20 @@ struct Stamp {
 impl FileStamps {
     /// The files as they are now; one that is missing is a state, too.
     pub fn take<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        Self(paths.into_iter().map(|path| (path.to_owned(), stamp(path))).collect())
+        let mut stamps = Self::default();
+        stamps.extend(paths);
+        stamps
     }
-}
 
-impl FileStamps {
-    /// The files.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().map(|(path, _)| path.as_path())
+    /// Adds more files, as they are now.
+    pub fn extend<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
+        self.0.extend(paths.into_iter().map(|path| (path.to_owned(), stamp(path))));
+    }
+
+    /// Whether all files are still as they were.
+    #[must_use]
+    pub fn are_current(&self) -> bool {
+        self.0.iter().all(|(path, was)| stamp(path) == *was)
     }
 }
 

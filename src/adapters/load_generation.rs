@@ -1,10 +1,13 @@
 //! Loads everything that decides about a token: all of it, or none.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use thiserror::Error;
 
-use super::secret_sources::{self, LoadedSecret};
+use super::{
+    file_stamps::FileStamps,
+    secret_sources::{self, LoadedSecret},
+};
 use crate::{
     application::{generation::Generation, signing_key::SigningKey},
     config::{Config, ConfigError, ConfigErrors, Location, Proofs},
@@ -25,24 +28,53 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads a configuration file and every secret that it names.
+/// A configuration with the generation made of it, and the state of the files that both were read from.
+#[derive(Debug)]
+pub struct LoadedFile {
+    /// The configuration.
+    pub config: Config,
+    /// What it comes to.
+    pub loaded: Loaded,
+    /// Of the configuration file and every secret file, from before they were read.
+    pub stamps: FileStamps,
+}
+
+/// How often a load begins anew because files change under it. Each is over in a millisecond.
+const ATTEMPTS: usize = 5;
+
+/// Reads a configuration file and every secret that it names, all of one moment: a swap of files while they are read must
+/// not mix a new policy with an old secret.
 ///
 /// # Errors
 /// Everything that is wrong with either.
-pub fn load_file(file: &Path) -> Result<(Config, Loaded), LoadError> {
+pub fn load_file(file: &Path) -> Result<LoadedFile, LoadError> {
+    for _ in 0..ATTEMPTS {
+        let result = load_once(file);
+        match &result {
+            Ok(LoadedFile { stamps, .. }) if !stamps.are_current() => {}
+            Ok(_) | Err(_) => return result,
+        }
+    }
+    Err(refuse(file, "the files keep changing while they are read"))
+}
+
+fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
+    let mut stamps = FileStamps::take([file]);
+    let text = fs::read_to_string(file).map_err(|error| refuse(file, format_args!("cannot be read: {error}")))?;
     let name = file.display().to_string();
-    let unreadable = |error: io::Error| {
-        let (file, location, rule) = (name.clone(), Location::default(), format!("cannot be read: {error}"));
-        LoadError(ConfigErrors(vec![ConfigError { file, location, rule }]))
-    };
-    let text = fs::read_to_string(file).map_err(unreadable)?;
     let config = Config::parse(&text, &name).map_err(LoadError)?;
+    stamps.extend(config.secret_files());
     let mut loaded = load(&config, &name)?;
     if config.server.proofs == Proofs::default() {
         let warning = "no caller can prove who it is, so every request will be refused: configure server.identity";
         loaded.warnings.push(warning.to_owned());
     }
-    Ok((config, loaded))
+    Ok(LoadedFile { config, loaded, stamps })
+}
+
+fn refuse(file: &Path, rule: impl ToString) -> LoadError {
+    let (file, location, rule) = (file.display().to_string(), Location::default(), rule.to_string());
+    LoadError(ConfigErrors(vec![ConfigError { file, location, rule }]))
 }
 
 /// Reads every secret of `config`; `file` names the configuration in errors.

@@ -4,8 +4,12 @@ use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
 use super::{EX_CONFIG, Serve, fail, print};
 use crate::{
-    adapters::{clock::SystemClock, environment, load_generation},
-    app::{Addresses, App, StartError},
+    adapters::{
+        clock::SystemClock,
+        environment,
+        load_generation::{self, Loaded, LoadedFile},
+    },
+    app::{Addresses, App, StartError, WatchedFile},
     config::{Config, ListenAddress, SecretSource, parse_listen},
     domain::instance::InstanceUrl,
     lifecycle::Stop,
@@ -15,8 +19,8 @@ use crate::{
 const SECRET_VARIABLE: &str = "METABASE_JWT_SHARED_SECRET";
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
-    telemetry::init_logs(serve.log_level, serve.log_format);
-    let (mut config, loaded) = match load(&serve) {
+    let _logs = telemetry::init_logs(serve.log_level, serve.log_format);
+    let (mut config, loaded, file) = match load(&serve) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(EX_CONFIG, errors),
     };
@@ -42,8 +46,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     };
     let secret = config.instances.first().map(|one| one.shared_secret.clone());
     let dev_secret = secret.filter(|_| serve.dev);
-    let file = serve.config.filter(|_| !serve.dev);
-    let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
+    let app = match App::bind(config.server, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
         Err(error @ StartError::Tls(_)) => return fail(EX_CONFIG, error),
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
@@ -58,14 +61,15 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     }
 }
 
-fn load(serve: &Serve) -> Result<(Config, load_generation::Loaded), String> {
-    match &serve.config {
-        Some(file) if !serve.dev => load_generation::load_file(file).map_err(|error| error.to_string()),
-        Some(_) | None => dev(),
-    }
+fn load(serve: &Serve) -> Result<(Config, Loaded, Option<WatchedFile>), String> {
+    let Some(file) = serve.config.as_ref().filter(|_| !serve.dev) else {
+        return dev().map(|(config, loaded)| (config, loaded, None));
+    };
+    let LoadedFile { config, loaded, stamps } = load_generation::load_file(file).map_err(|error| error.to_string())?;
+    Ok((config, loaded, Some(WatchedFile { file: file.clone(), stamps })))
 }
 
-fn dev() -> Result<(Config, load_generation::Loaded), String> {
+fn dev() -> Result<(Config, Loaded), String> {
     const URL_VARIABLE: &str = "METABASE_URL";
     let url: InstanceUrl = match environment::read(URL_VARIABLE) {
         Some(url) => url.to_string_lossy().parse(),

@@ -29,14 +29,9 @@ pub(super) fn identity(certificate: &CertificateDer<'_>) -> Result<Identity, Not
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| NotAnSvid::Unreadable)?;
     let extension = certificate.subject_alternative_name().map_err(|_| NotAnSvid::Unreadable)?;
     let names = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let mut uris = names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    let mut dns_names = names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(*name),
-        _ => None,
-    });
+    let mut uris = names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
+    let mut dns_names =
+        names.iter().filter_map(|name| if let GeneralName::DNSName(dns) = name { Some(*dns) } else { None });
     match (uris.next(), uris.next()) {
         (Some(uri), None) => Ok(Identity::Spiffe(uri.parse()?)),
         (Some(_), Some(_)) => Err(NotAnSvid::ManyUris),

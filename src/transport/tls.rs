@@ -129,6 +129,12 @@ impl CurrentTls {
         Ok(())
     }
 
+    /// Where the files are.
+    #[must_use]
+    pub const fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
     /// What new connections are accepted with.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {

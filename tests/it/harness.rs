@@ -1,10 +1,11 @@
 //! A server on a free port with a clock that stands still, and the real program as a child process.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::Arc,
+    thread,
 };
 
 use metabase_token_service::{
@@ -83,7 +84,7 @@ impl TestServer {
             .replace("SECRET_FILE", &secret.path().display().to_string());
         let config = Config::parse(&text, "test.toml").unwrap();
         let generation = load_generation::load(&config, "test.toml").unwrap().generation;
-        let app = App::bind(config, None, generation, Arc::new(StoppedClock)).await.unwrap();
+        let app = App::bind(config.server, None, generation, Arc::new(StoppedClock)).await.unwrap();
         let addresses = app.addresses().unwrap();
         let ListenAddress::Tcp(grpc) = addresses.grpc else { panic!("not TCP") };
         let stop = Stop::default();
@@ -154,6 +155,8 @@ pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
 pub(crate) struct Served {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// Reads standard error to its end, so that a full pipe stops nobody.
+    log: Option<thread::JoinHandle<String>>,
     /// What it printed up to `ready`.
     pub(crate) announced: String,
 }
@@ -167,7 +170,13 @@ impl Served {
             let read = stdout.read_line(&mut announced).unwrap();
             assert!(read > 0, "ended before it was ready:\n{announced}");
         }
-        Self { child, stdout, announced }
+        let mut stderr = child.stderr.take().unwrap();
+        let log = Some(thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        }));
+        Self { child, stdout, log, announced }
     }
 
     /// On free ports of loopback.
@@ -177,7 +186,12 @@ impl Served {
 
     pub(crate) fn address(&self) -> &str {
         let line = self.announced.lines().find_map(|line| line.strip_prefix("gRPC on ")).unwrap();
-        line.strip_suffix(" (plaintext)").unwrap()
+        line.split(" (").next().unwrap()
+    }
+
+    pub(crate) fn metrics_address(&self) -> &str {
+        let line = self.announced.lines().find_map(|line| line.strip_prefix("metrics on http://")).unwrap();
+        line.strip_suffix("/metrics").unwrap()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -187,10 +201,9 @@ impl Served {
 
     /// Its exit status, the rest of its standard output, and its standard error.
     pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
-        let (mut out, mut err) = (String::new(), String::new());
-        std::io::Read::read_to_string(&mut self.stdout, &mut out).unwrap();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut err).unwrap();
-        (self.child.wait().unwrap(), out, err)
+        let mut out = String::new();
+        self.stdout.read_to_string(&mut out).unwrap();
+        (self.child.wait().unwrap(), out, self.log.take().unwrap().join().unwrap())
     }
 }
 

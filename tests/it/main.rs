@@ -13,3 +13,4 @@ mod issue_token;
 mod metrics;
 mod pki;
 mod process;
+mod reload;

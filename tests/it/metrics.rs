@@ -1,5 +1,7 @@
 //! The metrics port.
 
+use std::io::{Read as _, Write as _};
+
 use metabase_token_service::transport::proto::{IssueMetabaseTokenRequest, User};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -14,6 +16,15 @@ async fn get(address: &str, path: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
+    response
+}
+
+/// The same from a test that need not be asynchronous about it.
+pub(crate) fn get_blocking(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
     response
 }
 
