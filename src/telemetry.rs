@@ -29,7 +29,6 @@ pub enum LogFormat {
 ///
 /// Our own lines follow `level`; libraries stay at warnings whatever it says, because their debug lines may quote
 /// requests, and requests hold tokens.
-#[must_use]
 pub fn init_logs(level: LevelFilter, format: LogFormat) -> WorkerGuard {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_target(env!("CARGO_CRATE_NAME"), level);
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());

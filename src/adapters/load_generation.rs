@@ -55,12 +55,12 @@ pub fn load_file(file: &Path) -> Result<LoadedFile, LoadError> {
             Ok(_) | Err(_) => return result,
         }
     }
-    Err(refuse(file, "the files keep changing while they are read"))
+    Err(refuse(file, &"the files keep changing while they are read"))
 }
 
 fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     let mut stamps = FileStamps::take([file]);
-    let text = fs::read_to_string(file).map_err(|error| refuse(file, format_args!("cannot be read: {error}")))?;
+    let text = fs::read_to_string(file).map_err(|error| refuse(file, &format!("cannot be read: {error}")))?;
     let name = file.display().to_string();
     let config = Config::parse(&text, &name).map_err(LoadError)?;
     stamps.extend(config.secret_files());
@@ -72,7 +72,7 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     Ok(LoadedFile { config, loaded, stamps })
 }
 
-fn refuse(file: &Path, rule: impl ToString) -> LoadError {
+fn refuse(file: &Path, rule: &dyn ToString) -> LoadError {
     let (file, location, rule) = (file.display().to_string(), Location::default(), rule.to_string());
     LoadError(ConfigErrors(vec![ConfigError { file, location, rule }]))
 }

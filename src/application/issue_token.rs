@@ -72,6 +72,7 @@ impl IssueToken {
     ) -> Result<IssuedToken, IssueError> {
         let generation = self.generations.current();
         let found = generation.instance(instance).map_err(IssueError::NoInstance)?;
+        generation.policy().decide_access(caller, &found.instance.name).map_err(IssueError::Denied)?;
         let request =
             TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
                 InvalidRequest::Violations(violations) => IssueError::Invalid(violations),

@@ -5,8 +5,8 @@
 //! object; HMAC-SHA256, whatever algorithm the header names; payload is base64url of JSON; `exp`; `nbf`; `iat`; tenant
 //! claim; e-mail claim. No library's validation runs here, so none of its defaults can soften or harden the judgement.
 //!
-//! Known differences: JSON nested deeper than 128 levels is called malformed (Metabase: 1000), numbers of more than 1000
-//! digits are not, and a top-level array need be well-formed beyond its first value.
+//! Known difference: Metabase reads a top-level array only as far as it needs, here it has to be well-formed. Either way the
+//! token is refused.
 
 mod claims;
 mod compact;
@@ -68,7 +68,7 @@ fn examine(
     let payload = match &payload {
         Document::Object(members) => members.as_slice(),
         Document::Empty => &[],
-        Document::Other => return Err(claims::not_an_object()),
+        Document::Array(_) | Document::Other => return Err(claims::not_an_object()),
     };
     json::warn_of_repeated_names(payload, warnings);
     *reading = Some(reading::read(payload, instance));

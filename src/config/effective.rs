@@ -134,6 +134,7 @@ fn grant((instance, grant): &(InstanceName, Grant)) -> Table {
     put(&mut out, "allow_administrators", grant.allow_administrators);
     put(&mut out, "required_attributes", grant.required_attributes.iter().cloned().collect::<Vec<_>>());
     put(&mut out, "tenants", patterns(&grant.tenants));
+    put(&mut out, "allow_no_tenant", grant.allow_no_tenant);
     put(&mut out, "may_check_status", grant.may_check_status);
     if let Some(max) = grant.max_lifetime {
         put(&mut out, "max_lifetime", lifetime(max));

@@ -168,27 +168,45 @@ fn parse_claim_names(raw: BTreeMap<ClaimKey, Spanned<String>>, problems: &mut Pr
 }
 
 fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, &'static str> {
+    let places = [&raw.file, &raw.env, &raw.credential];
+    if places.into_iter().flatten().any(|place| looks_like_a_secret(place)) {
+        return Err("looks like the secret itself: put it into a file, and the path of the file here");
+    }
     match raw {
-        RawSecretSource { file: Some(file), env: None, credential: None } if !file.is_empty() => {
-            Ok(SecretSource::File(file.into()))
+        RawSecretSource { file: Some(file), env: None, credential: None } => {
+            if file.is_empty() {
+                Err("file must not be empty")
+            } else {
+                Ok(SecretSource::File(file.into()))
+            }
         }
-        RawSecretSource { file: None, env: Some(name), credential: None }
-            if !name.is_empty() && !name.contains(['=', '\0']) =>
-        {
-            Ok(SecretSource::Env(name))
+        RawSecretSource { file: None, env: Some(name), credential: None } => {
+            let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            if begins_well && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                Ok(SecretSource::Env(name))
+            } else {
+                Err(
+                    "env must be the name of an environment variable: letters, digits and '_', not beginning with a digit",
+                )
+            }
         }
         RawSecretSource { file: None, env: None, credential: Some(name) } => {
             if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                return Err(
-                    "credential must be the name of a systemd credential: not empty, without slashes or a leading dot",
-                );
+                Err("credential must be the name of a systemd credential: not empty, without slashes or a leading dot")
+            } else {
+                Ok(SecretSource::Credential(name))
             }
-            Ok(SecretSource::Credential(name))
         }
-        RawSecretSource { .. } => Err(
-            "must have exactly one of { file = \"…\" }, { env = \"…\" } and { credential = \"…\" }, and it must not be empty",
-        ),
+        RawSecretSource { .. } => {
+            Err("must have exactly one of { file = \"…\" }, { env = \"…\" } and { credential = \"…\" }")
+        }
     }
+}
+
+/// As `keygen` and Metabase make them, and other long runs of digits and letters. A path has slashes.
+fn looks_like_a_secret(place: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+=-_".contains(&byte);
+    place.len() >= 32 && place.bytes().all(is_digit) && place.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn parse_callers(raw: Vec<RawCaller>, instances: &[InstanceConfig], problems: &mut Problems<'_>) -> Vec<CallerConfig> {

@@ -72,6 +72,7 @@ fn parse_grant(raw: RawGrant, instance: &Instance, problems: &mut Problems<'_>) 
         attributes,
         required_attributes: raw.required_attributes.into_iter().map(Spanned::into_inner).collect(),
         tenants,
+        allow_no_tenant: raw.allow_no_tenant,
         tenant_attributes,
         max_lifetime: max_lifetime.map_or(Some(None), |lifetime| lifetime.map(Some))?,
         may_check_status: raw.may_check_status.unwrap_or(true),

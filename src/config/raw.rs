@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 use toml::Spanned;
 
@@ -160,6 +160,8 @@ pub(super) struct RawGrant {
     #[serde(default)]
     pub(super) tenants: Vec<Text>,
     #[serde(default)]
+    pub(super) allow_no_tenant: bool,
+    #[serde(default)]
     pub(super) tenant_attributes: BTreeMap<Text, Spanned<RawAttributeRule>>,
     pub(super) max_lifetime: Option<Text>,
     pub(super) may_check_status: Option<bool>,
@@ -190,40 +192,48 @@ pub(super) struct RawSecretSource {
     pub(super) credential: Option<String>,
 }
 
-/// The form of the table. Its errors never meet the value of a secret that was written in place of the table.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretTable {
-    file: Option<String>,
-    env: Option<String>,
-    credential: Option<String>,
-}
-
 impl<'de> Deserialize<'de> for RawSecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SecretVisitor)
     }
 }
 
+/// Its errors never quote what was found: the secret itself may stand in place of the table, of a key, or of a value.
 struct SecretVisitor;
+
+const SECRET_FORM: &str = "a secret never stands in the configuration file: say where it is with exactly one of { file = \"…\" }, \
+                           { env = \"…\" } and { credential = \"…\" }";
 
 impl<'de> Visitor<'de> for SecretVisitor {
     type Value = RawSecretSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }")
+        f.write_str(SECRET_FORM)
     }
 
-    fn visit_str<E: serde::de::Error>(self, _secret: &str) -> Result<Self::Value, E> {
-        // The usual message would quote the secret.
-        Err(E::custom(
-            "a secret never stands in the configuration file: say where it is with { file = \"…\" }, { env = \"…\" } or \
-             { credential = \"…\" }",
-        ))
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(E::custom(SECRET_FORM))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let SecretTable { file, env, credential } = SecretTable::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(RawSecretSource { file, env, credential })
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Err(E::custom(SECRET_FORM))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Err(E::custom(SECRET_FORM))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut source = RawSecretSource { file: None, env: None, credential: None };
+        while let Some(key) = map.next_key::<String>()? {
+            let slot = match key.as_str() {
+                "file" => &mut source.file,
+                "env" => &mut source.env,
+                "credential" => &mut source.credential,
+                _ => return Err(A::Error::custom(SECRET_FORM)),
+            };
+            *slot = Some(map.next_value().map_err(|_| A::Error::custom(SECRET_FORM))?);
+        }
+        Ok(source)
     }
 }

@@ -71,6 +71,16 @@ pub fn check_tenant_attribute(key: &str, value: &str) -> Result<(), InvalidAttri
     Ok(())
 }
 
+/// The path of an attribute in errors. The key is the caller's own, but may be long or unprintable.
+#[must_use]
+pub fn field(map: &str, key: &str) -> String {
+    const SHOWN_CHARS: usize = 40;
+    match key.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{map}[{:?}…]", &key[..end]),
+        None => format!("{map}[{key:?}]"),
+    }
+}
+
 /// Whether Metabase drops the key: it tests the *name* of a Clojure keyword, which is what follows the first slash.
 #[must_use]
 pub fn is_reserved(key: &str) -> bool {

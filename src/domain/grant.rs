@@ -22,6 +22,8 @@ pub struct Grant {
     pub(crate) required_attributes: BTreeSet<String>,
     /// Slugs that tokens may name.
     pub(crate) tenants: Vec<Pattern>,
+    /// Whether a token may name no tenant although `tenants` are granted, on an instance where that is optional.
+    pub(crate) allow_no_tenant: bool,
     /// Rules for tenant attributes.
     pub(crate) tenant_attributes: AttributeRules,
     /// The longest lifetime; none = the instance's maximum.
@@ -39,6 +41,7 @@ impl Default for Grant {
             attributes: AttributeRules::default(),
             required_attributes: BTreeSet::new(),
             tenants: Vec::new(),
+            allow_no_tenant: false,
             tenant_attributes: AttributeRules::default(),
             max_lifetime: None,
             may_check_status: true,
@@ -61,6 +64,16 @@ impl Grant {
             tenant_attributes: anything(),
             ..Self::default()
         }
+    }
+}
+
+impl Grant {
+    /// Whether a token may name no tenant where that is optional. A grant for certain tenants is not one for internal people:
+    /// Metabase makes an internal account of whoever comes without a tenant, for good.
+    #[must_use]
+    pub fn allows_no_tenant(&self) -> bool {
+        let everything = Pattern::Prefix(String::new());
+        self.allow_no_tenant || self.tenants.is_empty() || self.tenants.contains(&everything)
     }
 }
 

@@ -29,13 +29,42 @@ impl Group {
 
     /// Whether Metabase could take this for its Administrators group.
     ///
-    /// Metabase looks names up in its database, and MySQL's collations ignore case, accents, width, invisible characters
-    /// and trailing spaces. So everything is compared that is left of the name without them.
+    /// Metabase looks names up in its database, and collations of MySQL and MariaDB ignore case, accents, width, invisible
+    /// characters and trailing spaces, and equate letters such as `ø` and `o`. Which ones depends on the version, so every
+    /// Latin letter outside ASCII and every symbol may stand for any letter, or for none.
     #[must_use]
     pub fn may_mean_administrators(&self) -> bool {
-        let skeleton = self.0.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
-        skeleton.filter(char::is_ascii_alphanumeric).eq("administrators".chars())
+        const NAME: &[u8] = b"administrators";
+        // How much of the name may have been spelled so far, one bit for each length.
+        let mut spelled: u16 = 1;
+        for c in self.0.nfkd().flat_map(char::to_lowercase) {
+            spelled = match c {
+                'a'..='z' => {
+                    let next = |length: &usize| {
+                        spelled & (1 << length) != 0 && NAME.get(*length) == u8::try_from(c).ok().as_ref()
+                    };
+                    (0..NAME.len()).filter(next).fold(0, |longer, length| longer | (1 << (length + 1)))
+                }
+                '0'..='9' => 0,
+                _ if c.is_ascii() || is_combining_mark(c) => spelled,
+                _ if c.is_alphabetic() && !is_latin(c) => 0,
+                _ => spelled | (spelled << 1),
+            };
+        }
+        spelled & (1 << NAME.len()) != 0
     }
+}
+
+/// Letters of other scripts are equal to no Latin one in any collation.
+const fn is_latin(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{2ff}'
+        | '\u{1d00}'..='\u{1dff}'
+        | '\u{1e00}'..='\u{1eff}'
+        | '\u{2c60}'..='\u{2c7f}'
+        | '\u{a720}'..='\u{a7ff}'
+        | '\u{ab30}'..='\u{ab6f}'
+        | '\u{1f100}'..='\u{1f1ff}')
 }
 
 #[cfg(test)]
@@ -52,10 +81,24 @@ mod tests {
             "Ａdministrators",
             "Admin\u{ad}istrators",
             "Admin\u{200b}istrators",
+            "Administratørs",
+            "Ađministrators",
+            "Aðministrators",
+            "Admınıstrators",
+            "🅐dministrators",
+            "Admini-strators!",
         ] {
             assert!(Group::parse(name.to_owned()).unwrap().may_mean_administrators(), "{name:?}");
         }
-        for name in ["Administrator", "Administrators EMEA", "Administratoren", "Customers"] {
+        for name in [
+            "Administrator",
+            "Administrators EMEA",
+            "Administratoren",
+            "Customers",
+            "Administrators 2",
+            "Администраторы",
+            "管理者管理者管理者管理者管理者管理者",
+        ] {
             assert!(!Group::parse(name.to_owned()).unwrap().may_mean_administrators(), "{name:?}");
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
+    attributes,
     caller::{Caller, CallerId, CallerName},
     grant::{AttributeDenied, Grant},
     identity::{Identity, IdentityPattern},
     instance::InstanceName,
     lifetime::Lifetime,
+    tenant::Tenancy,
     token_request::TokenRequest,
 };
 
@@ -171,6 +173,15 @@ impl Policy {
         if previous.is_some() { Err(SecondGrant) } else { Ok(()) }
     }
 
+    /// Whether `caller` may do anything at all on an instance: asked before the request is looked at, so that nobody learns
+    /// the rules of an instance that is none of their business.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide_access(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
+        self.grant(caller, instance).map(|_| ())
+    }
+
     /// Whether `caller` may have the token. The first rule that is broken decides.
     #[must_use]
     pub fn decide(&self, caller: &Caller, request: TokenRequest) -> Decision {
@@ -256,8 +267,10 @@ fn check(grant: &Grant, request: &TokenRequest) -> Result<(), Denial> {
         }
     }
     grant.attributes.check(&request.attributes).map_err(|denied| deny_attribute(&denied, "attributes"))?;
-    if let Some(key) = grant.required_attributes.iter().find(|key| !request.attributes.contains_key(*key)) {
-        return Err(deny(DenyReason::RequiredAttributeMissing, format!("attributes[{key:?}]")));
+    // An empty value lifts row-level security as much as none.
+    let is_blank = |key: &&String| request.attributes.get(*key).is_none_or(|value| value.trim().is_empty());
+    if let Some(key) = grant.required_attributes.iter().find(is_blank) {
+        return Err(deny(DenyReason::RequiredAttributeMissing, attributes::field("attributes", key)));
     }
     if let Some(tenant) = &request.tenant {
         if !grant.tenants.iter().any(|pattern| pattern.matches(&tenant.slug)) {
@@ -265,6 +278,9 @@ fn check(grant: &Grant, request: &TokenRequest) -> Result<(), Denial> {
         }
         let rules = &grant.tenant_attributes;
         rules.check(&tenant.attributes).map_err(|denied| deny_attribute(&denied, "tenant.attributes"))?;
+    }
+    if request.tenant.is_none() && request.instance.tenancy == Tenancy::Optional && !grant.allows_no_tenant() {
+        return Err(deny(DenyReason::TenantNotGranted, "tenant"));
     }
     match (request.lifetime, grant.max_lifetime) {
         (Some(asked), Some(max)) if asked > max => Err(deny(DenyReason::LifetimeTooLong, "lifetime")),
@@ -274,8 +290,8 @@ fn check(grant: &Grant, request: &TokenRequest) -> Result<(), Denial> {
 
 fn deny_attribute(denied: &AttributeDenied<'_>, field: &str) -> Denial {
     match denied {
-        AttributeDenied::Key(key) => deny(DenyReason::AttributeNotGranted, format!("{field}[{key:?}]")),
-        AttributeDenied::Value(key) => deny(DenyReason::AttributeValueNotGranted, format!("{field}[{key:?}]")),
+        AttributeDenied::Key(key) => deny(DenyReason::AttributeNotGranted, attributes::field(field, key)),
+        AttributeDenied::Value(key) => deny(DenyReason::AttributeValueNotGranted, attributes::field(field, key)),
     }
 }
 

@@ -9,6 +9,10 @@ use super::{instance::InstanceUrl, token::SignedToken};
 /// Characters of a `return_to` as given.
 pub const MAX_CHARS: usize = 2048;
 
+/// Bytes of a `return_to` in `sso_url`, with everything escaped twice. Metabase's web server reads 8 KiB of request line and
+/// headers, most of which is left to the token.
+pub const MAX_ESCAPED_BYTES: usize = 4096;
+
 /// Metabase parses `return_to` with `java.net.URI`, which refuses these where browsers let them pass.
 const NOT_IN_JAVA_URI: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
@@ -51,7 +55,12 @@ impl ReturnTo {
         if is_path && text.starts_with("//") {
             return Err(InvalidReturnTo::ForeignHost);
         }
-        Ok(Self(as_java_uri(text)))
+        let escaped = as_java_uri(text);
+        // Escaped again, it has to fit into a URL beside the token.
+        if utf8_percent_encode(&escaped, RESERVED).map(str::len).sum::<usize>() > MAX_ESCAPED_BYTES {
+            return Err(InvalidReturnTo::TooLong);
+        }
+        Ok(Self(escaped))
     }
 
     /// The path or URL.
@@ -74,6 +83,12 @@ fn has_http_scheme(given: &str) -> bool {
 
 /// Escapes what `java.net.URI` refuses: some characters, and percent signs that do not begin an escape.
 fn as_java_uri(text: &str) -> String {
+    let fragment_at = text.find('#').map_or(text.len(), |at| at + 1);
+    let path_end = text.find(['?', '#']).unwrap_or(text.len());
+    let (before, fragment) = text.split_at(fragment_at);
+    // Brackets belong to hosts and queries, and only the first # begins a fragment.
+    let path = before[..path_end].replace('[', "%5B").replace(']', "%5D");
+    let text = format!("{path}{}{}", &before[path_end..], fragment.replace('#', "%23"));
     let mut out = String::with_capacity(text.len());
     for (index, part) in text.split('%').enumerate() {
         if index > 0 {
@@ -89,7 +104,7 @@ fn as_java_uri(text: &str) -> String {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InvalidReturnTo {
     /// See [`MAX_CHARS`].
-    #[error("must have at most {MAX_CHARS} characters")]
+    #[error("must have at most {MAX_CHARS} characters, and {MAX_ESCAPED_BYTES} bytes when it is escaped")]
     TooLong,
     /// Read differently by browsers and servers.
     #[error("must not contain backslashes or control characters")]
@@ -124,6 +139,7 @@ mod tests {
             ("/dashboard/1?city=Zürich", "/dashboard/1?city=Z%C3%BCrich"),
             ("/q?a={b}|^`", "/q?a=%7Bb%7D%7C%5E%60"),
             ("/q?share=100%", "/q?share=100%25"),
+            ("/q[1]?a[]=1#b[#]#", "/q%5B1%5D?a[]=1#b[%23]%23"),
             ("/q?to=https://evil.example/", "/q?to=https://evil.example/"),
             ("https://bi.example.com/dashboard/1", "https://bi.example.com/dashboard/1"),
             ("https://BI.example.com:443/x", "https://bi.example.com/x"),
@@ -160,5 +176,6 @@ mod tests {
             assert_eq!(parse(given), Err(error), "{given:?}");
         }
         assert_eq!(parse(&format!("/{}", "a".repeat(MAX_CHARS))), Err(TooLong));
+        assert_eq!(parse(&format!("/{}", "😀".repeat(300))), Err(TooLong));
     }
 }

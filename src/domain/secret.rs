@@ -12,10 +12,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct SharedSecret(Vec<u8>);
 
 /// Values that stand in public examples: anyone can sign with them.
-const PUBLISHED: [&str; 2] = [
+const PUBLISHED: [&str; 3] = [
     // metabase/sso-examples, nodejs-jwt-example and clj-jwt-example. All-`f` and all-`0` fall to `MIN_DISTINCT`.
     "152f7e25e62baf2441ca63c3fd7bb08ce78bb52717e7b4f05c854b4f8901d4b0",
     "shared secret string with metabase",
+    // jwt.io
+    "a-string-secret-at-least-256-bits-long",
 ];
 
 /// Fewer distinct bytes than this is a pattern, not a secret: 64 random hexadecimal digits have 12 or more but for one

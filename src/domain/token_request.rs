@@ -163,8 +163,6 @@ fn check_attributes(
         return;
     }
     for (key, value) in attributes {
-        // The key is the caller's own, but may be long or unprintable.
-        let shown: String = key.chars().take(attributes::MAX_KEY_CHARS).collect();
-        violations.take(format!("{field}[{shown:?}]"), check(key, value));
+        violations.take(attributes::field(field, key), check(key, value));
     }
 }

@@ -87,6 +87,7 @@ fn no_instance(no_instance: NoInstance) -> Status {
 
 /// The message names every field, too: many clients show nothing else.
 fn invalid(violations: Vec<Violation>) -> Status {
+    let violations = fitting(violations);
     let lines: Vec<String> = violations.iter().map(|Violation { field, rule }| format!("{field}: {rule}")).collect();
     let violations: Vec<FieldViolation> =
         violations.into_iter().map(|Violation { field, rule }| FieldViolation::new(field, rule)).collect();
@@ -100,6 +101,25 @@ fn invalid(violations: Vec<Violation>) -> Status {
 }
 
 const MAX_MESSAGE_CHARS: usize = 1000;
+/// Bytes of all violations: clients refuse metadata of more than 8 KiB, and details travel in base64.
+const MAX_VIOLATION_BYTES: usize = 4000;
+
+/// The violations that fit, and how many do not.
+fn fitting(mut violations: Vec<Violation>) -> Vec<Violation> {
+    let mut room = MAX_VIOLATION_BYTES;
+    let fits = |violation: &Violation| {
+        let size = violation.field.len() + violation.rule.len();
+        room = room.checked_sub(size)?;
+        Some(())
+    };
+    let count = violations.iter().map_while(fits).count();
+    let left_out = violations.len() - count;
+    if left_out > 0 {
+        violations.truncate(count);
+        violations.push(Violation { field: String::new(), rule: format!("and {left_out} more violations") });
+    }
+    violations
+}
 
 fn with_reason(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))

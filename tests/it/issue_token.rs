@@ -202,6 +202,34 @@ async fn all_violations_come_back_at_once_with_rule_and_numbers() {
 }
 
 #[tokio::test]
+async fn many_long_violations_still_fit_into_an_answer() {
+    let mut server = TestServer::start().await;
+    let attributes = (0..100).map(|index| (format!("@{index}{}", "\u{e000}".repeat(120)), String::new())).collect();
+    let status = issue(&mut server, IssueMetabaseTokenRequest { attributes, ..request() }).await.unwrap_err();
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    assert!((5..100).contains(&violations.len()), "{}", violations.len());
+    let left_out = format!("and {} more violations", 101 - violations.len());
+    assert_eq!(violations.last().unwrap().description, left_out);
+    assert!(status.details().len() < 5000, "{}", status.details().len());
+}
+
+#[tokio::test]
+async fn who_has_no_grant_learns_no_rules() {
+    let second = "[[instances]]\nname = \"second\"\nurl = \"https://internal.example\"\nshared_secret = { file = \"OTHER_SECRET_FILE\" }\n[[callers]]";
+    let mut server = TestServer::with(&CONFIG.replace("[[callers]]", second)).await;
+    for return_to in ["https://internal.example/", "https://evil.example/"] {
+        let broken = IssueMetabaseTokenRequest {
+            instance: "second".to_owned(),
+            lifetime: Some(Duration { seconds: 1, nanos: 0 }),
+            return_to: Some(return_to.to_owned()),
+            ..request()
+        };
+        let status = issue(&mut server, broken).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "NO_GRANT"));
+    }
+}
+
+#[tokio::test]
 async fn everything_has_a_limit() {
     let mut server = with_setting("tenancy = \"optional\"").await;
     let many = |count: usize| (0..count).map(|index| (format!("k{index}"), "v".to_owned())).collect();

@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
-use super::json::{self, Member, Number};
+use super::json::{self, Member, Number, Value};
 use crate::domain::{
     auth_status::AuthStatusReason,
     claims::ClaimNames,
@@ -83,7 +81,7 @@ fn time_claim<'a>(payload: &'a [Member], name: &str) -> Result<Option<Number<'a>
         Some(Value::Bool(true)) => "java.lang.Boolean",
         Some(Value::String(_)) => "java.lang.String",
         Some(Value::Array(_)) => "clojure.lang.PersistentVector",
-        Some(Value::Object(_)) => "clojure.lang.PersistentArrayMap",
+        Some(Value::Object(_) | Value::Deeper) => "clojure.lang.PersistentArrayMap",
     };
     Err(refuse(
         AuthStatusReason::InvalidClaim,
@@ -124,7 +122,7 @@ pub(super) fn check_email(payload: &[Member], names: &ClaimNames) -> Result<(), 
             format!("The e-mail claim `{name}` is missing"),
             "JWT token missing email claim",
         )),
-        Some(Value::String(email)) => match email.parse::<Email>() {
+        Some(Value::String(email)) => match email.to_lowercase().parse::<Email>() {
             Ok(_) => Ok(()),
             Err(InvalidEmail::Empty) => Err(no_account(
                 AuthStatusReason::MissingEmail,
@@ -138,17 +136,19 @@ pub(super) fn check_email(payload: &[Member], names: &ClaimNames) -> Result<(), 
                 format!("The e-mail claim `{name}` {invalid}; Metabase finds no account and cannot make one"),
             )),
         },
-        Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(no_account(
-            AuthStatusReason::InvalidClaim,
-            format!("The e-mail claim `{name}` must be a string; Metabase fails when it looks the account up"),
-        )),
+        Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_) | Value::Deeper) => {
+            Err(no_account(
+                AuthStatusReason::InvalidClaim,
+                format!("The e-mail claim `{name}` must be a string; Metabase fails when it looks the account up"),
+            ))
+        }
     }
 }
 
 /// What makes Metabase or the SDK misjudge time without refusing the token.
 pub(super) fn warn_of_times(payload: &[Member], now: UnixTime, warnings: &mut Vec<String>) {
     let number = |name| json::member(payload, name).and_then(Number::of).map(Number::whole);
-    let is_absent = |name| matches!(json::member(payload, name), None | Some(Value::Null | Value::Bool(false)));
+    let is_absent = |name| Value::is_falsy(json::member(payload, name));
     match number("exp") {
         None if is_absent("exp") => warnings.push(
             "`exp` is missing: Metabase never lets the token expire, and the SDK up to 0.56 refuses it while later ones never \

@@ -8,7 +8,7 @@ use base64::{
 use super::{
     CORRUPT,
     claims::Refusal,
-    json::{self, Document, Member},
+    json::{self, Document, Member, NotJson, Value},
 };
 use crate::domain::auth_status::AuthStatusReason;
 
@@ -38,11 +38,9 @@ impl<'a> Compact<'a> {
             return Err(malformed(format!("A token has three parts separated by dots, this has {parts}")));
         };
         let unverified_header = decode(header)
-            .and_then(|bytes| json::parse(&bytes))
-            .and_then(|document| match document {
-                Document::Object(members) => Some(members),
-                Document::Empty | Document::Other => None,
-            })
+            .map(|bytes| json::parse(&bytes).map_err(not_json))
+            .transpose()?
+            .and_then(header_members)
             .ok_or_else(|| malformed("The header is not base64url of a JSON object".to_owned()))?;
         let signature =
             decode(signature).ok_or_else(|| malformed("The signature is not one part of base64url".to_owned()))?;
@@ -59,10 +57,12 @@ impl<'a> Compact<'a> {
         &self.signature
     }
 
-    /// What the header says, cut off behind any real name; Metabase does not choose by it.
+    /// What the header says, if it could be the name of an algorithm; Metabase does not choose by it.
     pub(super) fn algorithm(&self) -> Option<&str> {
         let name = json::member(&self.unverified_header, "alg")?.as_str()?;
-        Some(name.char_indices().nth(16).map_or(name, |(end, _)| &name[..end]))
+        let is_name =
+            name.len() <= 16 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+/_".contains(&byte));
+        Some(if is_name { name } else { "(unknown)" })
     }
 
     /// Only for a token whose signature is proven.
@@ -71,9 +71,12 @@ impl<'a> Compact<'a> {
             answer: Some("Illegal base64 character …".to_owned()),
             ..malformed("The payload is not base64url".to_owned())
         })?;
-        json::parse(&bytes).ok_or_else(|| Refusal {
-            answer: Some(format!("{CORRUPT}.")),
-            ..malformed("The payload is not JSON".to_owned())
+        json::parse(&bytes).map_err(|not_json| match not_json {
+            // With a full stop that the header's lacks.
+            NotJson::Syntax => {
+                Refusal { answer: Some(format!("{CORRUPT}.")), ..malformed("The payload is not JSON".to_owned()) }
+            }
+            NotJson::TooDeep | NotJson::TooManyDigits => self::not_json(not_json),
         })
     }
 
@@ -99,6 +102,34 @@ impl<'a> Compact<'a> {
 fn decode(part: &str) -> Option<Vec<u8>> {
     let decoder = if part.ends_with('=') { &PADDED } else { &UNPADDED };
     decoder.decode(part).ok()
+}
+
+/// Clojure takes an object apart by its keys, and a list as keys and values in turn, maybe with an object at its end.
+fn header_members(document: Document) -> Option<Vec<Member>> {
+    match document {
+        Document::Object(members) => Some(members),
+        Document::Array(mut items) => match (items.len() % 2, items.pop()) {
+            (0, _) => Some(Vec::new()),
+            (_, Some(Value::Object(members))) => Some(members),
+            _ => None,
+        },
+        Document::Empty | Document::Other => None,
+    }
+}
+
+fn not_json(error: NotJson) -> Refusal {
+    let (why, answer) = match error {
+        NotJson::Syntax => ("The header is not JSON", CORRUPT),
+        NotJson::TooDeep => (
+            "The token's JSON is nested too deep",
+            "Document nesting depth (1001) exceeds the maximum allowed (1000, …",
+        ),
+        NotJson::TooManyDigits => (
+            "The token's JSON has a number of too many digits",
+            "Number value length (…) exceeds the maximum allowed (1000, …",
+        ),
+    };
+    Refusal { answer: Some(answer.to_owned()), ..malformed(why.to_owned()) }
 }
 
 fn malformed(why: String) -> Refusal {

@@ -7,7 +7,7 @@ use serde::{
     Deserializer as _,
     de::{MapAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A name and its value, in the order of the text.
 pub(super) type Member = (String, Value);
@@ -16,28 +16,115 @@ pub(super) type Member = (String, Value);
 pub(super) enum Document {
     /// Nothing but white space: null to Metabase.
     Empty,
+    /// An array.
+    Array(Vec<Value>),
     /// An object, with repeated names.
     Object(Vec<Member>),
-    /// An array, a string, a number, or a literal.
+    /// A string, a number, or a literal.
     Other,
 }
 
-/// None if the bytes do not begin with a JSON value. Bytes that are not UTF-8 become U+FFFD, as on the JVM.
-pub(super) fn parse(bytes: &[u8]) -> Option<Document> {
+/// A value, as deep as claims are read.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value {
+    Array(Vec<Self>),
+    Bool(bool),
+    /// An array or object inside the members of a claim; nobody looks into it.
+    Deeper,
+    Null,
+    /// The digits as they stand in the text.
+    Number(String),
+    Object(Vec<Member>),
+    String(String),
+}
+
+impl Value {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// Absent, null and false are the same to Clojure.
+    pub(super) fn is_falsy(value: Option<&Self>) -> bool {
+        matches!(value, None | Some(Self::Null | Self::Bool(false)))
+    }
+}
+
+/// Levels below a claim that are read: the items of `groups`, the members of the tenant's attributes.
+const LEVELS: u8 = 1;
+/// Jackson's limits (`StreamReadConstraints`) of nesting and of the length of a number.
+const MAX_DEPTH: usize = 1000;
+const MAX_DIGITS: usize = 1000;
+
+/// Why a text is not read as JSON.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum NotJson {
+    Syntax,
+    TooDeep,
+    TooManyDigits,
+}
+
+/// Reads the JSON value that the bytes begin with. Bytes that are not UTF-8 become U+FFFD, as on the JVM.
+pub(super) fn parse(bytes: &[u8]) -> Result<Document, NotJson> {
     let text = String::from_utf8_lossy(bytes);
-    let text = with_strict_strings(text.trim_start_matches([' ', '\t', '\r', '\n']));
+    let text = with_strict_strings(text.trim_start_matches(WHITE_SPACE));
     if text.is_empty() {
-        return Some(Document::Empty);
+        return Ok(Document::Empty);
     }
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    if text.starts_with('{') {
-        return deserializer.deserialize_map(Members).ok().map(Document::Object);
+    // Raw values only: a `serde_json::Value` would take an object with a key of its own for a number.
+    let first = serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>().next();
+    let first = first.and_then(Result::ok).ok_or(NotJson::Syntax)?;
+    check_limits(first.get())?;
+    match read(first, LEVELS + 1).ok_or(NotJson::Syntax)? {
+        Value::Null => Ok(Document::Empty),
+        Value::Object(members) => Ok(Document::Object(members)),
+        Value::Array(items) => Ok(Document::Array(items)),
+        Value::Bool(_) | Value::Deeper | Value::Number(_) | Value::String(_) => Ok(Document::Other),
     }
-    match deserializer.into_iter::<Value>().next() {
-        Some(Ok(Value::Null)) => Some(Document::Empty),
-        Some(Ok(_)) => Some(Document::Other),
-        Some(Err(_)) | None => None,
+}
+
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+fn read(raw: &RawValue, levels: u8) -> Option<Value> {
+    let text = raw.get();
+    match text.bytes().next()? {
+        b'n' => Some(Value::Null),
+        b't' | b'f' => Some(Value::Bool(text == "true")),
+        b'"' => serde_json::from_str(text).ok().map(Value::String),
+        b'[' | b'{' if levels == 0 => Some(Value::Deeper),
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            items.into_iter().map(|item| read(item, levels - 1)).collect::<Option<_>>().map(Value::Array)
+        }
+        b'{' => {
+            let members = serde_json::Deserializer::from_str(text).deserialize_map(Members).ok()?;
+            let members = members.into_iter().map(|(name, value)| Some((name, read(value, levels - 1)?)));
+            members.collect::<Option<_>>().map(Value::Object)
+        }
+        _ => Some(Value::Number(text.to_owned())),
     }
+}
+
+/// Of a well-formed text.
+fn check_limits(text: &str) -> Result<(), NotJson> {
+    let (mut depth, mut digits, mut in_string, mut is_escaped) = (0_usize, 0_usize, false, false);
+    for byte in text.bytes() {
+        digits = if byte.is_ascii_digit() && !in_string { digits + 1 } else { 0 };
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(NotJson::TooDeep);
+        }
+        if digits > MAX_DIGITS {
+            return Err(NotJson::TooManyDigits);
+        }
+    }
+    Ok(())
 }
 
 /// The same JSON with strings that a strict parser reads: raw control characters escaped, lone surrogates as U+FFFD.
@@ -100,7 +187,7 @@ pub(super) fn warn_of_repeated_names(members: &[Member], warnings: &mut Vec<Stri
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<Member>;
+    type Value = Vec<(String, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -128,12 +215,11 @@ pub(super) enum Number<'a> {
 
 impl<'a> Number<'a> {
     pub(super) fn of(value: &'a Value) -> Option<Self> {
-        let Value::Number(number) = value else { return None };
-        let digits = number.as_str();
+        let Value::Number(digits) = value else { return None };
         if digits.contains(['.', 'e', 'E']) {
             return digits.parse().ok().map(Self::Double);
         }
-        Some(digits.parse().map_or(Self::Big(digits), Self::Long))
+        Some(digits.parse().map_or(Self::Big(digits.as_str()), Self::Long))
     }
 
     /// Whole seconds, rounded down; the far ends of time saturate.
@@ -188,21 +274,21 @@ mod tests {
             ("-2.5", "-2.5"),
             ("1e400", "Infinity"),
         ] {
-            let value: Value = serde_json::from_str(json).unwrap();
+            let value = Value::Number(json.to_owned());
             assert_eq!(Number::of(&value).unwrap().to_string(), printed, "{json}");
         }
     }
 
     #[test]
     fn the_first_value_and_the_last_name_count() {
-        let Some(Document::Object(members)) = parse(br#" {"a":1,"a":2} trailing"#) else { panic!("not an object") };
-        assert_eq!(member(&members, "a"), Some(&2.into()));
-        assert!(matches!(parse(b" \n"), Some(Document::Empty)));
-        assert!(matches!(parse(b"null"), Some(Document::Empty)));
-        assert!(matches!(parse(b"[1]"), Some(Document::Other)));
-        assert!(parse(b"[nope").is_none());
-        assert!(parse(b"{\"a\":01}").is_none());
-        assert!(parse(b"{a:1}").is_none());
+        let Ok(Document::Object(members)) = parse(br#" {"a":1,"a":2} trailing"#) else { panic!("not an object") };
+        assert_eq!(member(&members, "a"), Some(&Value::Number("2".to_owned())));
+        assert!(matches!(parse(b" \n"), Ok(Document::Empty)));
+        assert!(matches!(parse(b"null"), Ok(Document::Empty)));
+        assert!(matches!(parse(b"[1]"), Ok(Document::Array(_))));
+        assert!(parse(b"[nope").is_err());
+        assert!(parse(b"{\"a\":01}").is_err());
+        assert!(parse(b"{a:1}").is_err());
     }
 
     #[test]
@@ -216,11 +302,30 @@ mod tests {
             (r#""\"\ud83d\"""#, "\"\u{fffd}\""),
         ] {
             let text = format!("{{\"a\":\n{json}}}");
-            let Some(Document::Object(members)) = parse(text.as_bytes()) else { panic!("not read: {text:?}") };
-            assert_eq!(member(&members, "a"), Some(&read.into()), "{text:?}");
+            let Ok(Document::Object(members)) = parse(text.as_bytes()) else { panic!("not read: {text:?}") };
+            assert_eq!(member(&members, "a"), Some(&Value::String(read.to_owned())), "{text:?}");
         }
         for broken in [r#"{"a":"\ud83"}"#, r#"{"a":"\x"}"#, r#"{"a":"\"#] {
-            assert!(parse(broken.as_bytes()).is_none(), "{broken}");
+            assert!(parse(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn no_name_makes_an_object_a_number() {
+        let text =
+            br#"{"exp":{"$serde_json::private::Number":"99999999999"},"x":{"$serde_json::private::RawValue":"1"}}"#;
+        let Ok(Document::Object(members)) = parse(text) else { panic!("not an object") };
+        assert!(members.iter().all(|(_, value)| matches!(value, Value::Object(_))), "{members:?}");
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_jvm() {
+        let nested = |depth| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(nested(999).as_bytes()).is_ok());
+        assert!(parse(nested(1000).as_bytes()).is_err());
+        assert!(parse(nested(20_000).as_bytes()).is_err());
+        let number = |digits| format!("{{\"a\":{}}}", "1".repeat(digits));
+        assert!(parse(number(1000).as_bytes()).is_ok());
+        assert!(parse(number(1001).as_bytes()).is_err());
     }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::json::{self, Member, Number};
+use super::json::{self, Member, Number, Value};
 use crate::domain::{
     attributes::is_reserved, auth_status::Reading, claims::REGISTERED, instance::Instance, tenant::Tenancy,
     time::UnixTime, token::MAX_AGE_SECONDS,
@@ -35,7 +33,7 @@ fn groups(value: &Value) -> Option<Vec<String>> {
         Value::Null | Value::Bool(false) => None,
         Value::Array(names) => Some(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         Value::String(name) => Some(vec![name.clone()]),
-        Value::Bool(true) | Value::Number(_) | Value::Object(_) => Some(Vec::new()),
+        Value::Bool(true) | Value::Number(_) | Value::Object(_) | Value::Deeper => Some(Vec::new()),
     }
 }
 
@@ -43,11 +41,13 @@ fn tenant(payload: &[Member], instance: &Instance) -> Option<(String, BTreeMap<S
     let slug = match json::member(payload, &instance.claim_names.tenant)? {
         Value::String(slug) => slug.clone(),
         number @ Value::Number(_) => Number::of(number)?.to_string(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Deeper => return None,
     };
-    let attributes = json::member(payload, &instance.claim_names.tenant_attributes).and_then(Value::as_object);
-    let stored = attributes.into_iter().flatten().filter_map(|(name, value)| stored(name, value)).collect();
-    Some((slug, stored))
+    let attributes = match json::member(payload, &instance.claim_names.tenant_attributes) {
+        Some(Value::Object(members)) => members.iter().filter_map(|(name, value)| stored(name, value)).collect(),
+        _ => BTreeMap::new(),
+    };
+    Some((slug, attributes))
 }
 
 /// Claims that Metabase takes for user attributes, the last of each name.
@@ -70,7 +70,7 @@ fn stored(name: &str, value: &Value) -> Option<(String, String)> {
         Value::String(text) => text.clone(),
         Value::Bool(truth) => truth.to_string(),
         Value::Number(_) => Number::of(value)?.to_string(),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        Value::Null | Value::Array(_) | Value::Object(_) | Value::Deeper => return None,
     };
     (!is_reserved(name)).then(|| (name.to_owned(), text))
 }
@@ -83,7 +83,7 @@ pub(super) fn warn(payload: &[Member], instance: &Instance, warnings: &mut Vec<S
             None | Some(Value::Null | Value::String(_)) => {
                 warnings.push(format!("`{name}` is missing or empty: Metabase keeps an old name or shows none."));
             }
-            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) | Value::Deeper) => {
                 warnings.push(format!(
                     "`{name}` is not a string: depending on its database, Metabase may fail to sign in."
                 ));
@@ -100,7 +100,7 @@ pub(super) fn warn(payload: &[Member], instance: &Instance, warnings: &mut Vec<S
 fn warn_of_groups(value: Option<&Value>, name: &str, warnings: &mut Vec<String>) {
     match value {
         None => {}
-        Some(Value::Array(groups)) if groups.iter().all(Value::is_string) => {}
+        Some(Value::Array(groups)) if groups.iter().all(|group| group.as_str().is_some()) => {}
         Some(Value::Array(_)) => warnings.push(format!("`{name}` holds values that are not strings; Metabase ignores them.")),
         Some(Value::Null | Value::Bool(false)) => {
             warnings.push(format!("`{name}` is null or false: Metabase leaves memberships alone, as if it were absent."));
@@ -109,7 +109,7 @@ fn warn_of_groups(value: Option<&Value>, name: &str, warnings: &mut Vec<String>)
             "`{name}` is a bare string: most Metabase versions read its characters as groups and remove the person from all \
              others; send a list of strings."
         )),
-        Some(Value::Bool(true) | Value::Number(_) | Value::Object(_)) => {
+        Some(Value::Bool(true) | Value::Number(_) | Value::Object(_) | Value::Deeper) => {
             warnings.push(format!("`{name}` is not a list of strings: Metabase finds no group in it."));
         }
     }
@@ -137,7 +137,7 @@ fn warn_of_tenant(payload: &[Member], instance: &Instance, warnings: &mut Vec<St
                 warn_of_attribute(name, value, warnings);
             }
         }
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Deeper) => {
             warnings.push(format!("`{attributes_name}` is not an object: Metabase ignores it."));
         }
     }
@@ -156,7 +156,7 @@ fn warn_of_attribute(name: &str, value: &Value, warnings: &mut Vec<String>) {
         Value::Bool(_) | Value::Number(_) => warnings.push(format!(
             "The attribute {name:?} is not a string: Metabase from 56 on stores it as one, earlier versions may not filter by it."
         )),
-        Value::Null | Value::Array(_) | Value::Object(_) => {
+        Value::Null | Value::Array(_) | Value::Object(_) | Value::Deeper => {
             warnings.push(format!("The attribute {name:?} is dropped: Metabase stores neither null, lists nor objects."));
         }
     }

@@ -148,7 +148,7 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "max_lifetme = \"1h\"\n",
-            "mts.toml:8: callers[0].grants[0].max_lifetme: unknown field `max_lifetme`, expected one of `instance`, `email_domains`, `groups`, `allow_administrators`, `attributes`, `required_attributes`, `tenants`, `tenant_attributes`, `max_lifetime`, `may_check_status`, `rate`",
+            "mts.toml:8: callers[0].grants[0].max_lifetme: unknown field `max_lifetme`, expected one of `instance`, `email_domains`, `groups`, `allow_administrators`, `attributes`, `required_attributes`, `tenants`, `allow_no_tenant`, `tenant_attributes`, `max_lifetime`, `may_check_status`, `rate`",
         ),
     ] {
         assert_eq!(errors(&format!("{INSTANCE}{caller}{text}")), [expected], "{text}");
@@ -158,11 +158,22 @@ fn every_error_names_file_line_key_and_rule() {
 #[test]
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     const SECRET: &str = "8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4";
-    for value in [format!("\"{SECRET}\""), format!("{{ value = \"{SECRET}\" }}"), format!("{{ file = \"{SECRET}")] {
+    for value in [
+        format!("\"{SECRET}\""),
+        format!("{{ value = \"{SECRET}\" }}"),
+        format!("{{ file = \"{SECRET}\" }}"),
+        format!("{{ env = \"{SECRET}\" }}"),
+        format!("{{ credential = \"{SECRET}\" }}"),
+        format!("{{ {SECRET} = 1 }}"),
+        format!("{{ env.{SECRET} = 1 }}"),
+        format!("{{ env = [\"{SECRET}\"] }}"),
+        format!("[\"{SECRET}\"]"),
+        format!("{{ file = \"{SECRET}"),
+    ] {
         let errors = errors(&format!("[[instances]]\nname = \"a\"\nshared_secret = {value}\n"));
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].starts_with("mts.toml:3"), "{errors:?}");
-        assert!(!errors[0].contains(SECRET), "{errors:?}");
+        assert!(!errors[0].replace(&format!("shared_secret.{SECRET}"), "").contains(SECRET), "{value}: {errors:?}");
     }
 }
 

@@ -118,6 +118,7 @@ fn requests_outside_the_grant_are_denied_with_the_reason_and_the_field() {
             "tenant.attributes[\"tier\"]",
             TokenRequest { tenant: tenant("acme", attributes("tier", "1")), ..request() },
         ),
+        (TenantNotGranted, "tenant", TokenRequest { tenant: None, ..request() }),
         (LifetimeTooLong, "lifetime", TokenRequest { lifetime: lifetime(301), ..request() }),
     ] {
         match policy(grant()).decide(&caller("shop"), request) {
@@ -139,6 +140,43 @@ fn what_the_grant_covers_is_allowed_and_the_default_lifetime_yields_to_it() {
             }
             Decision::Deny(denial) => panic!("{denial:?}"),
         }
+    }
+}
+
+#[test]
+fn a_required_attribute_that_is_blank_is_missing() {
+    let any = AttributeRules { others: Some(AttributeRule::String), ..AttributeRules::default() };
+    let request = TokenRequest { attributes: attributes("customer_id", " "), ..request() };
+    let decision = policy(Grant { attributes: any, ..grant() }).decide(&caller("shop"), request);
+    let expected = deny(DenyReason::RequiredAttributeMissing, "attributes[\"customer_id\"]");
+    assert!(matches!(decision, Decision::Deny(denial) if denial == expected));
+}
+
+#[test]
+fn no_tenant_is_granted_by_its_own_switch() {
+    let request = TokenRequest { tenant: None, ..request() };
+    for grant in [Grant { allow_no_tenant: true, ..grant() }, Grant { tenants: Vec::new(), ..grant() }] {
+        assert!(matches!(policy(grant).decide(&caller("shop"), request.clone()), Decision::Allow(_)));
+    }
+}
+
+#[test]
+fn an_identity_is_the_nearest_callers() {
+    let mut policy = policy(grant());
+    for (name, pattern) in
+        [("shop", "spiffe://a.org/ns/shop/*"), ("all", "spiffe://a.org/*"), ("web", "spiffe://a.org/ns/shop/web")]
+    {
+        policy.recognise(name.parse().unwrap(), pattern.parse().unwrap());
+    }
+    for (id, name) in [
+        ("spiffe://a.org/ns/shop/web", Some("web")),
+        ("spiffe://a.org/ns/shop/x/y", Some("shop")),
+        ("spiffe://a.org/ns/shopping", Some("all")),
+        ("spiffe://b.org/ns/shop/web", None),
+        ("web.shop", None),
+    ] {
+        let caller = Caller { id: CallerId::Proven(id.parse().unwrap()), proof: Proof::Mtls };
+        assert_eq!(policy.name(&caller).map(CallerName::as_str), name, "{id}");
     }
 }
 
