@@ -101,8 +101,8 @@ fn invalid(violations: Vec<Violation>) -> Status {
 }
 
 const MAX_MESSAGE_CHARS: usize = 1000;
-/// Bytes of all violations: clients refuse metadata of more than 8 KiB, and details travel in base64.
-const MAX_VIOLATION_BYTES: usize = 4000;
+/// Bytes of the texts of all violations: clients refuse metadata of more than 8 KiB, and details travel in base64.
+const MAX_VIOLATION_BYTES: usize = 3500;
 
 /// The violations that fit, and how many do not.
 fn fitting(mut violations: Vec<Violation>) -> Vec<Violation> {
