@@ -5,6 +5,7 @@ mod config;
 mod health;
 mod issue;
 mod keygen;
+mod policy;
 mod serve;
 mod status;
 
@@ -49,6 +50,9 @@ enum Command {
     /// Work with configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask what the policy of a configuration would decide.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print a fresh secret: 64 hexadecimal digits.
     Keygen,
 }
@@ -81,6 +85,18 @@ struct Server {
     /// Address of the service: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
     #[arg(long, value_name = "ADDR", env = "METABASE_TOKEN_SERVICE_ADDRESS", default_value = "127.0.0.1:50051")]
     address: String,
+    /// Speak TLS and trust this CA (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
+    tls_certificate: Option<PathBuf>,
+    /// Private key of the client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Name in the server's certificate, if it is not the host of the address.
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
     /// Give up after this time.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: std::time::Duration,
@@ -164,6 +180,27 @@ enum ConfigCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Tell the decision on a request, and the grant and rule behind it, without a server.
+    ///
+    /// Exit code: 0 = allowed, 3 = denied, 4 = the request is invalid, 78 = the configuration is.
+    Explain(Explain),
+}
+
+#[derive(Args, Debug)]
+struct Explain {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
+    config: PathBuf,
+    /// Name of a caller, or an identity: a SPIFFE ID, a service account or a DNS name.
+    #[arg(long, value_name = "ID")]
+    caller: String,
+    /// `IssueMetabaseTokenRequest` as JSON, @FILE, or - for standard input.
+    #[arg(long, value_name = "JSON")]
+    request: String,
+}
+
 /// Runs the command line `arguments`, the first of which is the program's name.
 #[must_use]
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -184,6 +221,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(status) => status::run(status).await,
         Command::Health(health) => health::run(health).await,
         Command::Config(ConfigCommand::Check { file }) => config::check(&file),
+        Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
         Command::Keygen => keygen::run(),
     }
 }

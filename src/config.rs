@@ -287,6 +287,12 @@ impl Config {
         policy
     }
 
+    /// One grant with every default written out, as TOML; or one key of it, and with `attributes` those of the tenant, too.
+    #[must_use]
+    pub fn effective_grant(&self, caller: usize, grant: usize, key: Option<&str>) -> String {
+        effective::render_grant(&self.callers[caller].grants[grant], key)
+    }
+
     /// Every file that a secret is read from. Credentials are fixed for the life of a systemd unit, the environment for that
     /// of a process.
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {

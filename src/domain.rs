@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod auth_status;
 pub mod caller;
 pub mod claims;
+pub mod deny_reason;
 pub mod grant;
 pub mod groups;
 pub mod identity;

@@ -1,10 +1,10 @@
 //! What the client commands share: connecting, and showing what the server refused.
 
-use std::fmt::Write as _;
+use std::{error::Error, fmt::Write as _, fs, path::Path};
 
 use tonic::{
     Status,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
 
@@ -14,14 +14,42 @@ use super::Server;
 pub(super) async fn connect(server: &Server) -> Result<Channel, String> {
     let address = &server.address;
     let is_uri = address.starts_with("unix:") || address.contains("://");
-    let uri = if is_uri { address.clone() } else { format!("http://{address}") };
+    let scheme = if server.tls_ca.is_some() { "https" } else { "http" };
+    let uri = if is_uri { address.clone() } else { format!("{scheme}://{address}") };
     let endpoint = Endpoint::from_shared(uri)
         .map_err(|_| format!("--address {address:?} must be HOST:PORT, http://HOST:PORT or unix:/PATH"))?;
+    let endpoint = match tls(server)? {
+        Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("--tls-ca: {}", with_causes(&error)))?,
+        None => endpoint,
+    };
     let endpoint = endpoint.connect_timeout(server.timeout).timeout(server.timeout);
-    endpoint.connect().await.map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        format!("cannot connect to {address}{cause}")
-    })
+    endpoint.connect().await.map_err(|error| format!("cannot connect to {address}: {}", with_causes(&error)))
+}
+
+fn tls(server: &Server) -> Result<Option<ClientTlsConfig>, String> {
+    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()));
+    let Some(ca) = &server.tls_ca else { return Ok(None) };
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+    if let (Some(certificate), Some(key)) = (&server.tls_certificate, &server.tls_key) {
+        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    }
+    if let Some(name) = &server.tls_server_name {
+        tls = tls.domain_name(name);
+    }
+    Ok(Some(tls))
+}
+
+/// The error and what it comes from, without repetitions.
+fn with_causes(error: &dyn Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The code and message, and one line for each violation or reason.

@@ -41,6 +41,14 @@ pub(super) fn render(config: &Config) -> String {
     table.to_string()
 }
 
+pub(super) fn render_grant(granted: &(InstanceName, Grant), key: Option<&str>) -> String {
+    let mut table = grant(granted);
+    if let Some(key) = key {
+        table.retain(|own, _| own.ends_with(key));
+    }
+    table.to_string()
+}
+
 fn identity(proofs: &Proofs) -> Table {
     let mut out = Table::new();
     put(&mut out, "mtls", proofs.mtls);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     attributes,
     caller::{Caller, CallerId, CallerName},
+    deny_reason::DenyReason,
     grant::{AttributeDenied, Grant},
     identity::{Identity, IdentityPattern},
     instance::InstanceName,
@@ -91,62 +92,6 @@ pub struct Denial {
     pub reason: DenyReason,
     /// Path of the field, with the names of the proto; empty when it is not the request but the caller.
     pub field: String,
-}
-
-/// Why a request was denied. [`DenyReason::code`] is the one spelling, in errors, audit records and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DenyReason {
-    /// The token could make an administrator.
-    AdministratorsNotGranted,
-    /// No rule for an attribute's key.
-    AttributeNotGranted,
-    /// An attribute's value is not of its type.
-    AttributeValueNotGranted,
-    /// The caller is on the deny list.
-    CallerDenied,
-    /// The domain of the e-mail address.
-    EmailDomainNotGranted,
-    /// A group.
-    GroupNotGranted,
-    /// The lifetime is above the grant's maximum.
-    LifetimeTooLong,
-    /// Nothing at all is granted to the caller on this instance.
-    NoGrant,
-    /// An attribute that every token of this caller must have.
-    RequiredAttributeMissing,
-    /// The caller may issue but not check.
-    StatusCheckNotGranted,
-    /// The tenant is on the deny list.
-    TenantDenied,
-    /// The tenant.
-    TenantNotGranted,
-    /// The identity is proven, but no caller has it.
-    UnknownCaller,
-    /// The person is on the deny list.
-    UserDenied,
-}
-
-impl DenyReason {
-    /// The spelling.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::AdministratorsNotGranted => "ADMINISTRATORS_NOT_GRANTED",
-            Self::AttributeNotGranted => "ATTRIBUTE_NOT_GRANTED",
-            Self::AttributeValueNotGranted => "ATTRIBUTE_VALUE_NOT_GRANTED",
-            Self::CallerDenied => "CALLER_DENIED",
-            Self::EmailDomainNotGranted => "EMAIL_DOMAIN_NOT_GRANTED",
-            Self::GroupNotGranted => "GROUP_NOT_GRANTED",
-            Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
-            Self::NoGrant => "NO_GRANT",
-            Self::RequiredAttributeMissing => "REQUIRED_ATTRIBUTE_MISSING",
-            Self::StatusCheckNotGranted => "STATUS_CHECK_NOT_GRANTED",
-            Self::TenantDenied => "TENANT_DENIED",
-            Self::TenantNotGranted => "TENANT_NOT_GRANTED",
-            Self::UnknownCaller => "UNKNOWN_CALLER",
-            Self::UserDenied => "USER_DENIED",
-        }
-    }
 }
 
 impl Policy {

@@ -5,7 +5,10 @@ use std::{
     process::{Output, Stdio},
 };
 
-use crate::harness::{Served, outcome, program, run, secret_file};
+use crate::{
+    harness::{CONFIG, SECRET, Served, config_dir, outcome, program, run, secret_file},
+    pki::{TestCa, client, uri},
+};
 
 const PERSON: [&str; 6] = ["--email", "Ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
 
@@ -111,4 +114,84 @@ fn keygen_makes_a_secret_that_the_service_accepts() {
     assert_ne!(keygen().1.trim_end(), secret);
     let served = Served::dev(program(&[]).env("METABASE_JWT_SHARED_SECRET", secret));
     assert!(served.announced.contains("signing with the secret in METABASE_JWT_SHARED_SECRET"), "{}", served.announced);
+}
+
+#[test]
+fn the_clients_speak_mutual_tls() {
+    let ca = TestCa::new();
+    let text = CONFIG
+        .replace("identity = { local = \"shop\" }", "identity = { mtls = true }")
+        .replace("name = \"shop\"", "name = \"shop\"\nidentities = [\"spiffe://example.org/web\"]")
+        .replace("[[instances]]", &format!("{}\n[[instances]]", ca.server_tls(&[])));
+    let dir = config_dir(&text, SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    assert!(
+        served.announced.starts_with("gRPC on 127.0.0.1:") && served.announced.contains(" (TLS)\n"),
+        "{}",
+        served.announced
+    );
+    let web = ca.issue(&client(vec![uri("spiffe://example.org/web")]));
+    let (certificate, key) = (ca.write("web.pem", &web.certificate), ca.write("web.key", &web.key));
+    let ca_file = ca.path("ca.pem");
+    let trust =
+        ["--address", served.address(), "--tls-server-name", "localhost", "--tls-ca", ca_file.to_str().unwrap()];
+    let own = ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let (code, out, err) = outcome(&run(program(&["health"]).args(trust).args(own)));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "SERVING\n", ""));
+    let (code, out, err) = outcome(&run(program(&["issue"]).args(PERSON).args(trust).args(own)));
+    assert!(code == Some(0) && out.starts_with("token "), "{err}");
+    let (code, _, err) = outcome(&run(program(&["health"]).args(trust)));
+    assert!(code == Some(1) && !err.is_empty(), "{err}");
+}
+
+#[test]
+fn policy_explain_tells_decision_grant_and_rule_without_secrets() {
+    let text = CONFIG
+        .replace("name = \"shop\"", "name = \"shop\"\nidentities = [\"spiffe://example.org/ns/shop/*\"]")
+        .replace("email_domains = [\"*\"]", "email_domains = [\"example.com\"]")
+        .replace("[[instances]]", "[deny]\nemails = [\"eve@example.com\"]\n[[instances]]");
+    let dir = config_dir(&text, SECRET);
+    std::fs::remove_file(dir.path().join("secret")).unwrap();
+    let file = dir.path().join("mts.toml");
+    let person =
+        |email: &str| format!(r#"{{"user":{{"email":"{email}","firstName":"A","last_name":"B"}},"lifetime":"90s"}}"#);
+    let explain = |caller: &str, request: &str| {
+        outcome(&run(program(&["policy", "explain", "--caller", caller, "--request", request, "--config"]).arg(&file)))
+    };
+    let id = "spiffe://example.org/ns/shop/web";
+    for (caller, request, code, lines) in [
+        (
+            id,
+            person("ada@example.com"),
+            0,
+            &["ALLOW, with a lifetime of 90 s", "caller: shop", "grant: callers[0].grants[0]"][..],
+        ),
+        ("shop", person("ada@example.com"), 0, &["ALLOW, with a lifetime of 90 s"]),
+        (
+            id,
+            person("ada@example.org"),
+            3,
+            &["DENY EMAIL_DOMAIN_NOT_GRANTED, because of user.email", "email_domains = [\"example.com\"]"],
+        ),
+        (id, person("eve@example.com"), 3, &["DENY USER_DENIED, because of user.email", "rule: [deny]"]),
+        (
+            "web.example",
+            person("ada@example.com"),
+            3,
+            &["DENY UNKNOWN_CALLER", "caller: none of the [[callers]] lists web.example"],
+        ),
+    ] {
+        let (own, out, err) = explain(caller, &request);
+        assert_eq!((own, err.as_str()), (Some(code), ""), "{out}");
+        for line in lines {
+            assert!(out.lines().any(|own| own == *line), "{line} in\n{out}");
+        }
+    }
+    let (code, out, err) = explain("shop", &person("ada"));
+    assert_eq!((code, out.as_str()), (Some(4), ""));
+    assert!(err.contains("error: user.email: must be an e-mail address"), "{err}");
+    let (code, _, err) = explain("shop", "{\"usr\":{}}");
+    assert!(code == Some(2) && err.contains("unknown field `usr`"), "{err}");
+    let (code, _, err) = explain("no such caller", "{}");
+    assert!(code == Some(2) && err.contains("not one of the [[callers]]"), "{err}");
 }
