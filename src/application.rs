@@ -4,6 +4,7 @@ pub mod check_auth_status;
 pub mod generation;
 pub mod issue_token;
 pub mod judge;
+pub mod rates;
 pub mod signing_key;
 
 use crate::domain::time::UnixTime;

@@ -4,8 +4,9 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generations, NoInstance},
+    generation::{Generations, NoInstance, NotAdmitted},
     judge,
+    rates::RateExceeded,
 };
 use crate::domain::{
     auth_status::{AuthStatus, Judgement},
@@ -40,6 +41,8 @@ pub enum CheckError {
     LiveCheckNotAvailable(&'static str),
     /// The instance could not be told.
     NoInstance(NoInstance),
+    /// The caller has used its rate up.
+    RateExceeded(RateExceeded),
 }
 
 impl CheckAuthStatus {
@@ -62,6 +65,10 @@ impl CheckAuthStatus {
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current();
         let found = generation.instance(instance).map_err(CheckError::NoInstance)?;
+        generation.admit(caller, &found.instance.name).map_err(|refused| match refused {
+            NotAdmitted::Denied(denial) => CheckError::Denied(denial),
+            NotAdmitted::RateExceeded(exceeded) => CheckError::RateExceeded(exceeded),
+        })?;
         generation.policy().decide_status_check(caller, &found.instance.name).map_err(CheckError::Denied)?;
         match credential {
             Credential::Jwt(_) if live => Err(CheckError::LiveCheckNotAvailable("live")),

@@ -10,10 +10,14 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::signing_key::SigningKey;
+use super::{
+    rates::{RateExceeded, Rates},
+    signing_key::SigningKey,
+};
 use crate::domain::{
+    caller::Caller,
     instance::{Instance, InstanceName},
-    policy::Policy,
+    policy::{Denial, Policy},
 };
 
 /// One generation of the configuration. Requests see one generation from beginning to end.
@@ -22,6 +26,7 @@ pub struct Generation {
     instances: HashMap<InstanceName, InstanceWithKey>,
     default: Option<InstanceName>,
     policy: Policy,
+    rates: Rates,
 }
 
 /// An instance and the key that signs for it.
@@ -40,6 +45,15 @@ pub enum NoInstance {
     Unknown,
 }
 
+/// Why a caller may not use the service for an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// Nothing is granted, or the caller is on the deny list.
+    Denied(Denial),
+    /// Later.
+    RateExceeded(RateExceeded),
+}
+
 impl Generation {
     /// Names are unique, and at most one instance is the default: the configuration has seen to it.
     #[must_use]
@@ -51,7 +65,8 @@ impl Generation {
         let with_key = |(instance, key): (Instance, _)| {
             (instance.name.clone(), InstanceWithKey { instance: Arc::new(instance), key })
         };
-        Self { instances: instances.into_iter().map(with_key).collect(), default, policy }
+        let rates = Rates::new(&policy, &Rates::default());
+        Self { instances: instances.into_iter().map(with_key).collect(), default, policy, rates }
     }
 
     /// The instance that a request names; the empty name stands for the only or default one.
@@ -65,6 +80,19 @@ impl Generation {
             (name, _) => name,
         };
         self.instances.get(name).ok_or(NoInstance::Unknown)
+    }
+
+    /// Whether `caller` may use the service for an instance at all, and has not used its rate up. Asked before the request
+    /// is looked at.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, caller: &Caller, instance: &InstanceName) -> Result<(), NotAdmitted> {
+        self.policy.decide_access(caller, instance).map_err(NotAdmitted::Denied)?;
+        match self.policy.name(caller) {
+            Some(name) => self.rates.take(name, instance).map_err(NotAdmitted::RateExceeded),
+            None => Ok(()),
+        }
     }
 
     /// Who may issue what.
@@ -94,7 +122,8 @@ impl Generations {
     }
 
     /// Puts the next generation in force and returns its number.
-    pub fn replace(&self, next: Generation) -> u64 {
+    pub fn replace(&self, mut next: Generation) -> u64 {
+        next.rates = Rates::new(&next.policy, &self.current.load().rates);
         self.current.store(Arc::new(next));
         self.number.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generations, NoInstance},
+    generation::{Generations, NoInstance, NotAdmitted},
+    rates::RateExceeded,
     signing_key::{SignError, Signed},
 };
 use crate::domain::{
@@ -47,6 +48,8 @@ pub enum IssueError {
     Invalid(Vec<Violation>),
     /// The instance could not be told.
     NoInstance(NoInstance),
+    /// The caller has used its rate up.
+    RateExceeded(RateExceeded),
     /// Permitted, but not signed.
     Sign(SignError),
     /// `return_to` needs the instance's URL.
@@ -72,7 +75,10 @@ impl IssueToken {
     ) -> Result<IssuedToken, IssueError> {
         let generation = self.generations.current();
         let found = generation.instance(instance).map_err(IssueError::NoInstance)?;
-        generation.policy().decide_access(caller, &found.instance.name).map_err(IssueError::Denied)?;
+        generation.admit(caller, &found.instance.name).map_err(|refused| match refused {
+            NotAdmitted::Denied(denial) => IssueError::Denied(denial),
+            NotAdmitted::RateExceeded(exceeded) => IssueError::RateExceeded(exceeded),
+        })?;
         let request =
             TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
                 InvalidRequest::Violations(violations) => IssueError::Invalid(violations),

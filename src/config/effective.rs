@@ -144,6 +144,12 @@ fn grant((instance, grant): &(InstanceName, Grant)) -> Table {
     put(&mut out, "tenants", patterns(&grant.tenants));
     put(&mut out, "allow_no_tenant", grant.allow_no_tenant);
     put(&mut out, "may_check_status", grant.may_check_status);
+    if let Some(rate) = grant.rate {
+        let mut out_rate = Table::new();
+        put(&mut out_rate, "per_second", i64::from(rate.per_second.get()));
+        put(&mut out_rate, "burst", i64::from(rate.burst.get()));
+        put(&mut out, "rate", out_rate);
+    }
     if let Some(max) = grant.max_lifetime {
         put(&mut out, "max_lifetime", lifetime(max));
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     attributes::{InvalidAttribute, check_tenant_attribute, check_user_attribute},
-    grant::{AnchoredRegex, AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
+    grant::{AnchoredRegex, AttributeRule, AttributeRules, EmailDomains, Grant, Pattern, Rate},
     instance::{Instance, InstanceName},
     subject::is_label,
 };
@@ -41,10 +41,6 @@ pub(super) fn parse_grants(
 }
 
 fn parse_grant(raw: RawGrant, instance: &Instance, problems: &mut Problems<'_>) -> Option<Grant> {
-    if let Some(rate) = &raw.rate {
-        problems
-            .add(&rate.span(), "is reserved and not available in this version; limit the rate in front of the service");
-    }
     let email_domains = parse_email_domains(&raw.email_domains, problems);
     let groups = parse_patterns(&raw.groups, problems);
     let tenants = parse_patterns(&raw.tenants, problems);
@@ -76,6 +72,7 @@ fn parse_grant(raw: RawGrant, instance: &Instance, problems: &mut Problems<'_>) 
         tenant_attributes,
         max_lifetime: max_lifetime.map_or(Some(None), |lifetime| lifetime.map(Some))?,
         may_check_status: raw.may_check_status.unwrap_or(true),
+        rate: raw.rate.map(|rate| Rate { per_second: rate.per_second, burst: rate.burst.unwrap_or(rate.per_second) }),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The shapes of the configuration file, as TOML sees them. Nothing here is checked but types and key names.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{
     Deserialize, Deserializer,
@@ -165,7 +165,14 @@ pub(super) struct RawGrant {
     pub(super) tenant_attributes: BTreeMap<Text, Spanned<RawAttributeRule>>,
     pub(super) max_lifetime: Option<Text>,
     pub(super) may_check_status: Option<bool>,
-    pub(super) rate: Reserved,
+    pub(super) rate: Option<RawRate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRate {
+    pub(super) per_second: NonZeroU32,
+    pub(super) burst: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,9 @@
 //! What one caller may issue on one instance. Absence denies: every allowance is written out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use regex::Regex;
 use thiserror::Error;
@@ -30,6 +33,17 @@ pub struct Grant {
     pub(crate) max_lifetime: Option<Lifetime>,
     /// Whether the caller may ask for the status of credentials.
     pub(crate) may_check_status: bool,
+    /// How many requests of the caller are answered; none = all.
+    pub(crate) rate: Option<Rate>,
+}
+
+/// Requests that a caller may make on one instance, of both RPCs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub(crate) per_second: NonZeroU32,
+    /// At once, after a pause.
+    pub(crate) burst: NonZeroU32,
 }
 
 impl Default for Grant {
@@ -45,6 +59,7 @@ impl Default for Grant {
             tenant_attributes: AttributeRules::default(),
             max_lifetime: None,
             may_check_status: true,
+            rate: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     attributes,
     caller::{Caller, CallerId, CallerName},
     deny_reason::DenyReason,
-    grant::{AttributeDenied, Grant},
+    grant::{AttributeDenied, Grant, Rate},
     identity::{Identity, IdentityPattern},
     instance::InstanceName,
     lifetime::Lifetime,
@@ -125,6 +125,13 @@ impl Policy {
     /// Why not.
     pub fn decide_access(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
         self.grant(caller, instance).map(|_| ())
+    }
+
+    /// Every rate that is granted, with the caller and the instance it is for.
+    pub fn rates(&self) -> impl Iterator<Item = (&CallerName, &InstanceName, Rate)> {
+        self.grants.iter().flat_map(|(caller, grants)| {
+            grants.iter().filter_map(move |(instance, grant)| Some((caller, instance, grant.rate?)))
+        })
     }
 
     /// Whether `caller` may have the token. The first rule that is broken decides.

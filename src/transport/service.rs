@@ -74,6 +74,7 @@ const fn outcome(error: &IssueError) -> (&'static str, &'static str) {
         IssueError::Denied(denial) => ("denied", denial.reason.code()),
         IssueError::Invalid(_) => ("refused", "INVALID_ARGUMENT"),
         IssueError::NoInstance(_) => ("refused", "UNKNOWN_INSTANCE"),
+        IssueError::RateExceeded(_) => ("refused", "RATE_EXCEEDED"),
         IssueError::Sign(_) => ("refused", "NOT_SIGNED"),
         IssueError::UrlNotConfigured => ("refused", "METABASE_URL_NOT_CONFIGURED"),
     }

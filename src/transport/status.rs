@@ -8,7 +8,8 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::authenticate::Unauthenticated;
 use crate::{
     application::{
-        check_auth_status::CheckError, generation::NoInstance, issue_token::IssueError, signing_key::SignError,
+        check_auth_status::CheckError, generation::NoInstance, issue_token::IssueError, rates::RateExceeded,
+        signing_key::SignError,
     },
     domain::{policy::Denial, token_request::Violation},
 };
@@ -21,6 +22,7 @@ pub(super) fn of_issue(error: IssueError) -> Status {
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
         IssueError::NoInstance(no_instance) => self::no_instance(no_instance),
+        IssueError::RateExceeded(exceeded) => rate_exceeded(exceeded),
         IssueError::Sign(error @ SignError::TooLong { .. }) => invalid(vec![Violation {
             field: "attributes".to_owned(),
             rule: format!("{error}: send fewer or shorter attributes and groups"),
@@ -50,6 +52,7 @@ pub(super) fn of_check(error: CheckError) -> Status {
             [("field".to_owned(), field.to_owned())].into(),
         ),
         CheckError::NoInstance(no_instance) => self::no_instance(no_instance),
+        CheckError::RateExceeded(exceeded) => rate_exceeded(exceeded),
     }
 }
 
@@ -70,6 +73,13 @@ fn denied(denial: &Denial) -> Status {
     }
     let message = format!("not permitted: {code} ({})", denial.field);
     with_reason(Code::PermissionDenied, code, &message, [("field".to_owned(), denial.field.clone())].into())
+}
+
+fn rate_exceeded(RateExceeded { retry_after }: RateExceeded) -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(retry_after));
+    details.set_error_info("RATE_EXCEEDED", DOMAIN, HashMap::new());
+    let message = format!("the caller's rate is used up; retry in {} ms", retry_after.as_millis());
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 fn no_instance(no_instance: NoInstance) -> Status {

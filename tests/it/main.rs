@@ -13,4 +13,5 @@ mod issue_token;
 mod metrics;
 mod pki;
 mod process;
+mod rates;
 mod reload;

@@ -143,8 +143,8 @@ fn every_error_names_file_line_key_and_rule() {
             "mts.toml:8: callers[0].grants[0].max_lifetime: must not be above the instance's maximum of 3600 s",
         ),
         (
-            "rate = { per_second = 1, burst = 1 }\n",
-            "mts.toml:8: callers[0].grants[0].rate: is reserved and not available in this version; limit the rate in front of the service",
+            "rate = { per_second = 0 }\n",
+            "mts.toml:8: callers[0].grants[0].rate.per_second: invalid value: integer `0`, expected a nonzero u32",
         ),
         (
             "max_lifetme = \"1h\"\n",
