@@ -30,6 +30,7 @@ use crate::{
     telemetry::Metrics,
     transport::{
         self, Parts,
+        bearer::{Issuers, KeySetError},
         health::Health,
         listener::Listener,
         metrics_endpoint,
@@ -85,6 +86,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The keys of an issuer cannot be used.
+    #[error("server.identity.jwt: {0}")]
+    Keys(#[from] KeySetError),
     /// TLS cannot be set up.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),
@@ -120,7 +124,10 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
-        let tls = server.tls.clone().map(CurrentTls::load).transpose()?.map(Arc::new);
+        let load_tls = |files| CurrentTls::load(files, !server.proofs.jwt.is_empty());
+        let tls = server.tls.clone().map(load_tls).transpose()?.map(Arc::new);
+        let issuer_stamps = FileStamps::take(server.proofs.key_files());
+        let issuers = Arc::new(Issuers::load(&server.proofs.jwt)?);
         let failed = |address: &dyn ToString, purpose| {
             let address = address.to_string();
             move |error| StartError::Listen { address, purpose, error }
@@ -139,6 +146,7 @@ impl App {
             issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock)),
             check_auth_status: CheckAuthStatus::new(Arc::clone(&generations), clock),
             proofs: server.proofs.clone(),
+            issuers: Arc::clone(&issuers),
             reflection: server.reflection,
             metrics: Arc::clone(&metrics),
             health: health.clone(),
@@ -149,6 +157,7 @@ impl App {
             server,
             generations,
             tls: tls_stamps.zip(tls.clone()),
+            issuers: (issuer_stamps, issuers),
             metrics: Arc::clone(&metrics),
         });
         Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })

@@ -85,10 +85,32 @@ pub struct Proofs {
     pub local: Option<CallerName>,
     /// Client certificates.
     pub mtls: bool,
+    /// Issuers of bearer tokens.
+    pub jwt: Vec<JwtIssuer>,
     /// Peers whose `x-forwarded-client-cert` counts.
     pub xfcc: TrustedPeers,
     /// Peers whose `l5d-client-id` counts.
     pub linkerd: TrustedPeers,
+}
+
+impl Proofs {
+    /// Every file of public keys.
+    pub fn key_files(&self) -> impl Iterator<Item = &Path> {
+        self.jwt.iter().map(|issuer| issuer.jwks.as_path())
+    }
+}
+
+/// `[[server.identity.jwt]]`: who may issue bearer tokens that name callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtIssuer {
+    /// The `iss` claim, exactly. Unique.
+    pub issuer: String,
+    /// What the `aud` claim has to contain.
+    pub audience: String,
+    /// File of the issuer's public keys, a JSON Web Key Set (RFC 7517).
+    pub jwks: PathBuf,
+    /// Its subjects are SPIFFE IDs of this trust domain; none = they are Kubernetes service accounts.
+    pub trust_domain: Option<String>,
 }
 
 /// Peers on this machine that may forward the identity of somebody else. The default trusts none.

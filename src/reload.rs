@@ -16,7 +16,7 @@ use crate::{
     application::generation::Generations,
     config::ServerConfig,
     telemetry::Metrics,
-    transport::tls::CurrentTls,
+    transport::{bearer::Issuers, tls::CurrentTls},
 };
 
 /// How often the files are looked at. A look is a handful of `stat` calls.
@@ -35,6 +35,8 @@ pub struct Reloader {
     pub generations: Arc<Generations>,
     /// The state of the TLS files that are in force, and where new ones go.
     pub tls: Option<(FileStamps, Arc<CurrentTls>)>,
+    /// The state of the key files of issuers that are in force, and where new ones go.
+    pub issuers: (FileStamps, Arc<Issuers>),
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -51,7 +53,7 @@ impl Reloader {
         };
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut generation_error, mut tls_error) = (None, None);
+        let (mut generation_error, mut tls_error, mut issuers_error) = (None, None, None);
         loop {
             let is_forced = tokio::select! {
                 _ = ticks.tick() => false,
@@ -69,6 +71,12 @@ impl Reloader {
                 *stamps = FileStamps::take(tls.files().paths());
                 let error = tls.reload().err().map(|error| error.to_string());
                 self.report("tls", error, &mut tls_error);
+            }
+            let (stamps, issuers) = &mut self.issuers;
+            if is_forced || issuers_error.is_some() || !stamps.are_current() {
+                *stamps = FileStamps::take(self.server.proofs.key_files());
+                let error = issuers.reload().err().map(|error| error.to_string());
+                self.report("issuers", error, &mut issuers_error);
             }
         }
     }

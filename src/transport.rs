@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 mod authenticate;
+pub mod bearer;
 mod certificate;
 mod convert;
 mod forwarded;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub check_auth_status: CheckAuthStatus,
     /// Which proofs of identity count.
     pub proofs: Proofs,
+    /// The issuers whose bearer tokens count.
+    pub issuers: Arc<bearer::Issuers>,
     /// Whether to answer reflection.
     pub reflection: bool,
     /// Where RPCs are counted.
@@ -78,7 +81,7 @@ pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
-    let authenticate = authenticate::interceptor(parts.proofs);
+    let authenticate = authenticate::interceptor(parts.proofs, parts.issuers);
     let service = InterceptedService::new(service, authenticate.clone());
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {

@@ -48,7 +48,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     let dev_secret = secret.filter(|_| serve.dev);
     let app = match App::bind(config.server, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
-        Err(error @ StartError::Tls(_)) => return fail(EX_CONFIG, error),
+        Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => return fail(EX_CONFIG, error),
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
     };
     match app.addresses() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use toml::{Table, Value};
 
-use super::{CallerConfig, Config, InstanceConfig, Proofs, SecretSource, TlsFiles};
+use super::{CallerConfig, Config, InstanceConfig, JwtIssuer, Proofs, SecretSource, TlsFiles};
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
     instance::InstanceName,
@@ -55,6 +55,10 @@ fn identity(proofs: &Proofs) -> Table {
     if let Some(local) = &proofs.local {
         put(&mut out, "local", local.as_str());
     }
+    let issuers: Vec<Table> = proofs.jwt.iter().map(issuer).collect();
+    if !issuers.is_empty() {
+        put(&mut out, "jwt", issuers);
+    }
     for (key, peers) in [("xfcc", proofs.xfcc), ("linkerd", proofs.linkerd)] {
         let trusted: Vec<&str> = [(peers.loopback, "loopback"), (peers.unix, "unix")]
             .into_iter()
@@ -66,6 +70,17 @@ fn identity(proofs: &Proofs) -> Table {
             put(&mut forwarded, "trusted", trusted);
             put(&mut out, key, forwarded);
         }
+    }
+    out
+}
+
+fn issuer(issuer: &JwtIssuer) -> Table {
+    let mut out = Table::new();
+    put(&mut out, "issuer", issuer.issuer.as_str());
+    put(&mut out, "audience", issuer.audience.as_str());
+    put(&mut out, "jwks", issuer.jwks.display().to_string());
+    if let Some(trust_domain) = &issuer.trust_domain {
+        put(&mut out, "trust_domain", trust_domain.as_str());
     }
     out
 }

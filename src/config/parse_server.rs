@@ -1,15 +1,15 @@
 //! From the shapes of the file to valid types: addresses, TLS, proofs of identity, the deny list.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
 
 use toml::Spanned;
 
 use super::{
-    CallerConfig, Config, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
+    CallerConfig, Config, JwtIssuer, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
     parse::Problems,
-    raw::{RawDeny, RawForwarded, RawIdentity, RawServer, RawTls},
+    raw::{RawDeny, RawForwarded, RawIdentity, RawJwtIssuer, RawServer, RawTls},
 };
-use crate::domain::{caller::CallerName, policy::Denied, subject::Email};
+use crate::domain::{caller::CallerName, identity::check_trust_domain, policy::Denied, subject::Email};
 
 pub(super) fn parse_server(
     raw: &RawServer,
@@ -66,7 +66,6 @@ fn parse_identity(
     callers: &[CallerConfig],
     problems: &mut Problems<'_>,
 ) -> Proofs {
-    problems.refuse_reserved(raw.jwt.as_ref(), "use client certificates or a mesh sidecar");
     let has_client_ca = tls.is_some_and(|tls| tls.client_ca.is_some());
     let mtls = raw.mtls.as_ref().is_some_and(|mtls| *mtls.get_ref());
     if let Some(on) = raw.mtls.as_ref().filter(|_| mtls && !has_client_ca) {
@@ -82,9 +81,43 @@ fn parse_identity(
     Proofs {
         local,
         mtls,
+        jwt: parse_issuers(&raw.jwt, problems),
         xfcc: raw.xfcc.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
         linkerd: raw.linkerd.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
     }
+}
+
+fn parse_issuers(raw: &[RawJwtIssuer], problems: &mut Problems<'_>) -> Vec<JwtIssuer> {
+    let (mut issuers, mut names, mut kinds) = (Vec::with_capacity(raw.len()), HashSet::new(), HashSet::new());
+    for raw in raw {
+        for text in [&raw.issuer, &raw.audience, &raw.jwks] {
+            if text.get_ref().is_empty() {
+                problems.add(&text.span(), "must not be empty");
+            }
+        }
+        if !names.insert(raw.issuer.get_ref()) {
+            problems.add(&raw.issuer.span(), "must be unique among the issuers");
+        }
+        if raw.jwks.get_ref().contains("://") {
+            problems.add(&raw.jwks.span(), "must be the path of a file; URLs are not available in this version");
+        }
+        let trust_domain = raw.trust_domain.as_ref();
+        if let Some(text) = trust_domain {
+            problems.take(&text.span(), check_trust_domain(text.get_ref()));
+        }
+        if !kinds.insert(trust_domain.map(Spanned::get_ref)) {
+            let span = trust_domain.unwrap_or(&raw.issuer).span();
+            problems
+                .add(&span, "one issuer for each trust domain, and one without: two could name each other's callers");
+        }
+        issuers.push(JwtIssuer {
+            issuer: raw.issuer.get_ref().clone(),
+            audience: raw.audience.get_ref().clone(),
+            jwks: raw.jwks.get_ref().into(),
+            trust_domain: trust_domain.map(|text| text.get_ref().clone()),
+        });
+    }
+    issuers
 }
 
 fn parse_trusted(raw: &RawForwarded, problems: &mut Problems<'_>) -> TrustedPeers {

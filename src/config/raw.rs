@@ -69,7 +69,17 @@ pub(super) struct RawIdentity {
     pub(super) mtls: Option<Spanned<bool>>,
     pub(super) xfcc: Option<RawForwarded>,
     pub(super) linkerd: Option<RawForwarded>,
-    pub(super) jwt: Reserved,
+    #[serde(default)]
+    pub(super) jwt: Vec<RawJwtIssuer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawJwtIssuer {
+    pub(super) issuer: Text,
+    pub(super) audience: Text,
+    pub(super) jwks: Text,
+    pub(super) trust_domain: Option<Text>,
 }
 
 /// Which peers may forward an identity.

@@ -64,6 +64,8 @@ impl fmt::Display for CallerName {
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
+    /// It holds a token that a trusted issuer has made for it.
+    Jwt,
     /// Linkerd's proxy on this machine says so in `l5d-client-id`.
     Linkerd,
     /// It reached a listener that only this machine can reach, and the configuration says whose that is.
@@ -79,6 +81,7 @@ impl Proof {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Jwt => "jwt",
             Self::Linkerd => "linkerd",
             Self::Local => "local",
             Self::Mtls => "mtls",

@@ -1,10 +1,13 @@
 //! Who is on the other end: puts the proven `Caller` beside the request, or refuses it.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use thiserror::Error;
 use tonic::{Request, Status};
 
 use super::{
+    bearer::{InvalidBearer, Issuers},
     certificate::NotAnSvid,
     forwarded::{self, InvalidForwarded, L5D_CLIENT_ID, XFCC},
     peer::{Peer, Place},
@@ -21,6 +24,8 @@ use crate::{
 /// Why a request has no proven caller.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum Unauthenticated {
+    #[error("the bearer token proves no caller: {0}")]
+    Bearer(InvalidBearer),
     #[error("the client certificate names no caller: {0}")]
     Certificate(NotAnSvid),
     #[error("the proofs name different callers")]
@@ -43,6 +48,7 @@ impl Unauthenticated {
     /// `google.rpc.ErrorInfo.reason`
     pub(super) const fn code(&self) -> &'static str {
         match self {
+            Self::Bearer(_) => "INVALID_BEARER_TOKEN",
             Self::Certificate(_) => "CERTIFICATE_NAMES_NO_CALLER",
             Self::Contradiction => "CONTRADICTORY_IDENTITIES",
             Self::Forwarded { .. } => "INVALID_FORWARDED_IDENTITY",
@@ -55,12 +61,13 @@ impl Unauthenticated {
 /// Puts the caller of each request beside it.
 pub(super) fn interceptor(
     proofs: Proofs,
+    issuers: Arc<Issuers>,
 ) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
     move |mut request| {
         // Absent only if a listener was added without its peer: then nobody is proven.
         let nobody = Peer { place: Place::Remote, certificate: None };
         let peer = request.extensions().get().unwrap_or(&nobody);
-        match authenticate(&proofs, request.metadata().as_ref(), peer) {
+        match authenticate(&proofs, &issuers, request.metadata().as_ref(), peer) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 Ok(request)
@@ -71,7 +78,12 @@ pub(super) fn interceptor(
 }
 
 /// The one caller that all given proofs agree on.
-fn authenticate(proofs: &Proofs, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Unauthenticated> {
+fn authenticate(
+    proofs: &Proofs,
+    issuers: &Issuers,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<Caller, Unauthenticated> {
     let certificate = match peer.certificate.as_deref().filter(|_| proofs.mtls) {
         Some(Err(error)) => return Err(Unauthenticated::Certificate(error.clone())),
         Some(Ok(identity)) => Some((identity.clone(), Proof::Mtls)),
@@ -79,7 +91,13 @@ fn authenticate(proofs: &Proofs, headers: &HeaderMap, peer: &Peer) -> Result<Cal
     };
     let xfcc = forwarded(headers, XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
     let linkerd = forwarded(headers, L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
-    let given = [certificate, xfcc.map(|id| (id, Proof::Xfcc)), linkerd.map(|id| (id, Proof::Linkerd))];
+    let bearer = issuers.identity(headers).map_err(Unauthenticated::Bearer)?;
+    let given = [
+        certificate,
+        bearer.map(|id| (id, Proof::Jwt)),
+        xfcc.map(|id| (id, Proof::Xfcc)),
+        linkerd.map(|id| (id, Proof::Linkerd)),
+    ];
     let mut given = given.into_iter().flatten();
     match (given.next(), &proofs.local) {
         (Some((identity, proof)), _) => {
@@ -98,6 +116,7 @@ fn authenticate(proofs: &Proofs, headers: &HeaderMap, peer: &Peer) -> Result<Cal
 fn names(proofs: &Proofs) -> Vec<&'static str> {
     let all = [
         (proofs.mtls, Proof::Mtls),
+        (!proofs.jwt.is_empty(), Proof::Jwt),
         (proofs.xfcc.any(), Proof::Xfcc),
         (proofs.linkerd.any(), Proof::Linkerd),
         (proofs.local.is_some(), Proof::Local),

@@ -55,7 +55,7 @@ pub enum TlsError {
 }
 
 /// Reads all files and builds what new connections are accepted with.
-fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+fn load(files: &TlsFiles, client_certificate_is_optional: bool) -> Result<ServerConfig, TlsError> {
     let certificates: Vec<CertificateDer<'static>> = load_pem(&files.certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
         .map_err(|_| TlsError::Pem { path: files.private_key.clone(), what: "private key" })?;
@@ -64,7 +64,7 @@ fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         .with_safe_default_protocol_versions() // TLS 1.3 and 1.2.
         .map_err(TlsError::KeyPair)?;
     let builder = match &files.client_ca {
-        Some(path) => builder.with_client_cert_verifier(client_verifier(files, path)?),
+        Some(path) => builder.with_client_cert_verifier(client_verifier(files, path, client_certificate_is_optional)?),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::KeyPair)?;
@@ -75,7 +75,7 @@ fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-fn client_verifier(files: &TlsFiles, ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn client_verifier(files: &TlsFiles, ca: &Path, is_optional: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in load_pem::<CertificateDer<'static>>(ca, "certificate")? {
         roots.add(certificate).map_err(|_| TlsError::Pem { path: ca.to_owned(), what: "usable CA certificate" })?;
@@ -85,6 +85,9 @@ fn client_verifier(files: &TlsFiles, ca: &Path) -> Result<Arc<dyn ClientCertVeri
     if let Some(path) = &files.client_crl {
         let revoked: Vec<CertificateRevocationListDer<'static>> = load_pem(path, "certificate revocation list")?;
         builder = builder.with_crls(revoked);
+    }
+    if is_optional {
+        builder = builder.allow_unauthenticated();
     }
     let path = files.client_crl.as_deref().unwrap_or(ca).to_owned();
     builder.build().map_err(|error| TlsError::Verifier { path, error })
@@ -109,15 +112,18 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
 #[derive(Debug)]
 pub struct CurrentTls {
     files: TlsFiles,
+    client_certificate_is_optional: bool,
     config: ArcSwap<ServerConfig>,
 }
 
 impl CurrentTls {
+    /// A client that can prove itself otherwise may come without a certificate; one that it brings has to be good all the same.
+    ///
     /// # Errors
     /// The files cannot be used.
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let config = ArcSwap::from_pointee(load(&files)?);
-        Ok(Self { files, config })
+    pub fn load(files: TlsFiles, client_certificate_is_optional: bool) -> Result<Self, TlsError> {
+        let config = ArcSwap::from_pointee(load(&files, client_certificate_is_optional)?);
+        Ok(Self { files, client_certificate_is_optional, config })
     }
 
     /// Takes the files as they are now for connections to come; those that are open stay.
@@ -125,7 +131,7 @@ impl CurrentTls {
     /// # Errors
     /// The files cannot be used, and the TLS in force stays in force.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(load(&self.files)?));
+        self.config.store(Arc::new(load(&self.files, self.client_certificate_is_optional)?));
         Ok(())
     }
 

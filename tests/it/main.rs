@@ -5,6 +5,7 @@
 mod architecture;
 mod auth_status;
 mod authentication;
+mod bearer;
 mod command_line;
 mod configuration;
 mod harness;

@@ -46,20 +46,20 @@ fn channel(address: &str, tls: ClientTlsConfig) -> Channel {
 }
 
 /// A metric of the server; 0 while it is not there.
-fn metric(served: &Served, name: &str) -> usize {
+pub(crate) fn metric(served: &Served, name: &str) -> usize {
     let text = metrics::get_blocking(served.metrics_address(), "/metrics");
     let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or(" 0");
     value.trim().parse().unwrap()
 }
 
 /// Asks until the metric is at least `value`; the harness kills the server, and so ends this, when it never is.
-async fn wait_for(served: &Served, name: &str, value: usize) {
+pub(crate) async fn wait_for(served: &Served, name: &str, value: usize) {
     while metric(served, name) < value {
         tokio::task::yield_now().await;
     }
 }
 
-const GENERATION: &str = "metabase_token_service_generation";
+pub(crate) const GENERATION: &str = "metabase_token_service_generation";
 const FAILED: &str = "metabase_token_service_reloads_total{what=\"configuration\",outcome=\"failed\"}";
 const TLS_FAILED: &str = "metabase_token_service_reloads_total{what=\"tls\",outcome=\"failed\"}";
 const TLS_SUCCEEDED: &str = "metabase_token_service_reloads_total{what=\"tls\",outcome=\"succeeded\"}";

@@ -73,8 +73,8 @@ fn every_error_names_file_line_key_and_rule() {
             "mts.toml:5: server.identity.mtls: needs `server.tls.client_ca`, which vouches for the callers' certificates",
         ),
         (
-            "[server.identity]\njwt = []\n",
-            "mts.toml:5: server.identity.jwt: is reserved and not available in this version; use client certificates or a mesh sidecar",
+            "[[server.identity.jwt]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"https://x/keys\"\n",
+            "mts.toml:7: server.identity.jwt[0].jwks: must be the path of a file; URLs are not available in this version",
         ),
         (
             "[server.identity]\nxfcc = { trusted = [\"10.0.0.0/8\"] }\n",
