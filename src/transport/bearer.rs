@@ -101,7 +101,7 @@ struct Issuer {
 struct Key {
     id: Option<String>,
     algorithm: Option<KeyAlgorithm>,
-    key: DecodingKey,
+    verifying: DecodingKey,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +174,8 @@ impl Issuers {
         validation.set_audience(&[&issuer.config.audience]);
         validation.set_issuer(&[&issuer.config.issuer]);
         validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
-        let subject: Subject = decode(token, &key.key, &validation).map_err(|error| refusal(error.kind()))?.claims;
+        let subject: Subject =
+            decode(token, &key.verifying, &validation).map_err(|error| refusal(error.kind()))?.claims;
         issuer.identity(&subject.sub)
     }
 }
@@ -206,9 +207,10 @@ fn find_key<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Opti
         (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id))?,
     };
     let suits = found.algorithm.is_none_or(|own| format!("{own:?}") == format!("{algorithm:?}"));
-    (suits && found.key.family() == algorithm.family()).then_some(found)
+    (suits && found.verifying.family() == algorithm.family()).then_some(found)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is open, and every other kind means the same")]
 fn refusal(kind: &ErrorKind) -> InvalidBearer {
     match kind {
         ErrorKind::ExpiredSignature => InvalidBearer::Expired,
@@ -232,6 +234,6 @@ fn load_key(jwk: &Jwk) -> Result<Key, String> {
     if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
         return Err("it has a symmetric key, which is no proof of who made a token".to_owned());
     }
-    let key = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    Ok(Key { id: jwk.common.key_id.clone(), algorithm: jwk.common.key_algorithm, key })
+    let verifying = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
+    Ok(Key { id: jwk.common.key_id.clone(), algorithm: jwk.common.key_algorithm, verifying })
 }
