@@ -8,7 +8,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, dangerous, decode, decode_header,
     errors::ErrorKind,
-    jwk::{AlgorithmParameters, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -100,7 +100,7 @@ struct Issuer {
 #[derive(Debug)]
 struct Key {
     id: Option<String>,
-    algorithm: Option<KeyAlgorithm>,
+    algorithm: Option<Algorithm>,
     verifying: DecodingKey,
 }
 
@@ -206,7 +206,7 @@ fn find_key<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Opti
         (None, _) => return None,
         (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id))?,
     };
-    let suits = found.algorithm.is_none_or(|own| format!("{own:?}") == format!("{algorithm:?}"));
+    let suits = found.algorithm.is_none_or(|own| own == algorithm);
     (suits && found.verifying.family() == algorithm.family()).then_some(found)
 }
 
@@ -235,5 +235,9 @@ fn load_key(jwk: &Jwk) -> Result<Key, String> {
         return Err("it has a symmetric key, which is no proof of who made a token".to_owned());
     }
     let verifying = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    Ok(Key { id: jwk.common.key_id.clone(), algorithm: jwk.common.key_algorithm, verifying })
+    let algorithm = jwk.common.key_algorithm.map(|name| {
+        let parsed = name.to_string().parse::<Algorithm>();
+        parsed.map_err(|_| format!("it has a key for {name}, which is no algorithm of signatures"))
+    });
+    Ok(Key { id: jwk.common.key_id.clone(), algorithm: algorithm.transpose()?, verifying })
 }
