@@ -111,6 +111,22 @@ pub enum RunError {
     Metrics(io::Error),
 }
 
+/// Reads the files that the listener needs, as [`App::bind`] does.
+///
+/// # Errors
+/// They cannot be used.
+pub fn check_files(server: &ServerConfig) -> Result<(), StartError> {
+    load_tls(server)?;
+    Issuers::load(&server.proofs.jwt)?;
+    Ok(())
+}
+
+fn load_tls(server: &ServerConfig) -> Result<Option<Arc<CurrentTls>>, TlsError> {
+    let files = server.tls.clone();
+    let tls = files.map(|files| CurrentTls::load(files, !server.proofs.jwt.is_empty())).transpose()?;
+    Ok(tls.map(Arc::new))
+}
+
 impl App {
     /// Binds all addresses and builds the server around `generation`. With the `file` that it came from, changes of it
     /// and of all files it names are taken into force while serving.
@@ -124,8 +140,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
-        let load_tls = |files| CurrentTls::load(files, !server.proofs.jwt.is_empty());
-        let tls = server.tls.clone().map(load_tls).transpose()?.map(Arc::new);
+        let tls = load_tls(&server)?;
         let issuer_stamps = FileStamps::take(server.proofs.key_files());
         let issuers = Arc::new(Issuers::load(&server.proofs.jwt)?);
         let failed = |address: &dyn ToString, purpose| {

@@ -3,13 +3,18 @@
 use std::{path::Path, process::ExitCode};
 
 use super::{EX_CONFIG, fail, prefix_lines, print};
-use crate::adapters::load_generation::{self, LoadedFile};
+use crate::{
+    adapters::load_generation::{self, LoadedFile},
+    app,
+};
 
 pub(super) fn check(file: &Path) -> ExitCode {
-    match load_generation::load_file(file) {
-        Ok(LoadedFile { config, loaded, .. }) => {
-            print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective())
-        }
-        Err(errors) => fail(EX_CONFIG, errors),
+    let LoadedFile { config, loaded, .. } = match load_generation::load_file(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(EX_CONFIG, errors),
+    };
+    match app::check_files(&config.server) {
+        Ok(()) => print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective()),
+        Err(error) => fail(EX_CONFIG, format_args!("{}: {error}", file.display())),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use crate::harness::{CONFIG, OTHER_SECRET, SECRET, Served, config_dir, outcome, program, run};
+use crate::{
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, config_dir, outcome, program, run},
+    pki::TestCa,
+};
 
 const EX_CONFIG: Option<i32> = Some(78);
 
@@ -128,6 +131,32 @@ fn the_configuration_of_the_readme_is_valid() {
     let file = dir.path().join("mts.toml");
     let (code, _, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
     assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_configuration_of_the_documentation_is_valid_and_its_files_are_looked_at() {
+    let documentation = include_str!("../../docs/configuration.md");
+    let toml = documentation.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let ca = TestCa::new();
+    let _ = ca.server_tls(&[]);
+    let text = toml
+        .replace("/run/secrets/metabase-jwt", "SECRET_FILE")
+        .replace("/run/tls/tls.crt", ca.path("server.pem").to_str().unwrap())
+        .replace("/run/tls/tls.key", ca.path("server.key").to_str().unwrap())
+        .replace("/run/tls/ca.crt", ca.path("ca.pem").to_str().unwrap());
+    let dir = config_dir(&text, SECRET);
+    let file = dir.path().join("mts.toml");
+    let check = || outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    let (code, _, err) = check();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    ca.write("server.key", "not a key");
+    let (code, out, err) = check();
+    assert_eq!((code, out.as_str()), (EX_CONFIG, ""));
+    assert!(err.contains("server.tls: ") && err.contains("server.key: holds no private key in PEM form"), "{err}");
+    // A key of another certificate.
+    ca.write("server.key", &ca.issue_server(2).key);
+    let (code, _, err) = check();
+    assert!(code == EX_CONFIG && err.contains("do not go together"), "{err}");
 }
 
 #[test]
