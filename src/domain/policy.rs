@@ -248,4 +248,6 @@ fn deny_attribute(denied: &AttributeDenied<'_>, field: &str) -> Denial {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use super::{
 
 /// A request as it came in: nothing in it has been checked.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug))]
 pub struct UnverifiedRequest {
     /// The person.
     pub user: Option<UnverifiedUser>,
@@ -32,6 +33,7 @@ pub struct UnverifiedRequest {
 
 /// A person as they came in.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug))]
 pub struct UnverifiedUser {
     /// The backend's identifier.
     pub id: String,

@@ -75,7 +75,7 @@ fn grant() -> Grant {
     }
 }
 
-fn caller(name: &str) -> Caller {
+pub(super) fn caller(name: &str) -> Caller {
     Caller { id: CallerId::Named(name.parse().unwrap()), proof: Proof::Local }
 }
 
