@@ -48,14 +48,16 @@ class RpcError:
 
 @dataclass(frozen=True)
 class Grpcurl:
-    """grpcurl against one plaintext server, which it asks for the contract by reflection."""
+    """grpcurl against one server, which it asks for the contract by reflection."""
 
     address: str
+    connection: tuple[str | Path, ...] = ("-plaintext",)
+    """Options that say how to connect, and as whom."""
 
     def text(self, *words: str) -> str:
         """What `grpcurl … words` prints, without indentation; it must succeed."""
         done = subprocess.run(
-            [GRPCURL, "-plaintext", self.address, *words], capture_output=True, text=True, timeout=DEADLINE_SECONDS
+            [GRPCURL, *self.connection, self.address, *words], capture_output=True, text=True, timeout=DEADLINE_SECONDS
         )
         assert done.returncode == 0, f"grpcurl {' '.join(words)}: exit code {done.returncode}\n{done.stderr}"
         return "".join(f"{line.strip()}\n" for line in done.stdout.splitlines())
@@ -74,6 +76,11 @@ class Grpcurl:
         assert done.returncode == 64 + status["code"]
         return RpcError(status["code"], status["message"], status.get("details", []))
 
+    def cannot_connect(self) -> bool:
+        """Whether no RPC comes about at all."""
+        done = self._run("grpc.health.v1.Health/Check", {})
+        return done.returncode == 1 and "Failed to dial" in done.stderr
+
     def issue(self, request: dict[str, Any]) -> dict[str, Any]:
         """Response of `IssueMetabaseToken`."""
         return self.call(f"{SERVICE}/IssueMetabaseToken", request)
@@ -84,7 +91,7 @@ class Grpcurl:
 
     def _run(self, method: str, request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [GRPCURL, "-plaintext", "-format-error", "-d", "@", self.address, method],
+            [GRPCURL, *self.connection, "-format-error", "-d", "@", self.address, method],
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""The real binary, started as a person would start it for a first look: `serve --dev`."""
+"""The real binary: `serve --dev`, as a person would start it for a first look, or `serve --config`."""
 
 import os
 import queue
@@ -24,14 +24,18 @@ class ServerProcess:
     errors: Path
     """File that takes the server's standard error."""
 
+    config: Path | None = None
+    """Configuration file; none = `--dev`."""
+
     printed: list[str] = field(default_factory=list)
     """Lines of standard output up to `ready`."""
 
     def __enter__(self) -> "ServerProcess":
         kept = {name: value for name, value in os.environ.items() if not name.startswith("METABASE_")}
+        source = ["--config", self.config] if self.config else ["--dev"]
         with self.errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [self.binary, "serve", "--dev", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
+                [self.binary, "serve", *source, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
                 env=kept | {"METABASE_JWT_SHARED_SECRET": self.secret, "METABASE_URL": METABASE_URL},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -91,7 +95,12 @@ class ServerProcess:
     @property
     def address(self) -> str:
         """Host and port of the gRPC service."""
-        return self._printed_match(r"gRPC on (127\.0\.0\.1:\d+) \(plaintext\)")
+        return self._printed_match(r"gRPC on (127\.0\.0\.1:\d+) \((?:plaintext|TLS)\)")
+
+    @property
+    def probe_address(self) -> str:
+        """Host and port of the listener for probes."""
+        return self._printed_match(r"health on (127\.0\.0\.1:\d+) \(plaintext\)")
 
     @property
     def grpcurl_line(self) -> str:
