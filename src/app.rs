@@ -26,7 +26,7 @@ use crate::{
     },
     config::{ListenAddress, ServerConfig},
     lifecycle::{GRACE_PERIOD, Stop},
-    reload::Reloader,
+    reload::{self, Reloader},
     telemetry::Metrics,
     transport::{
         self, Parts,
@@ -173,6 +173,7 @@ impl App {
             generations,
             tls: tls_stamps.zip(tls.clone()),
             issuers: (issuer_stamps, issuers),
+            hangup: reload::follow_hangup(),
             metrics: Arc::clone(&metrics),
         });
         Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })
@@ -212,7 +213,7 @@ impl App {
             served = grpc_server => served?,
             failed = failure(probe_server) => return Err(RunError::Grpc(failed)),
             failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
-            () = reload(reloader) => {}
+            () = keep_reloading(reloader) => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
             () = expired(&stop.drain) => return Err(RunError::DrainTimedOut),
         }
@@ -235,7 +236,7 @@ async fn expired(drain: &CancellationToken) {
 }
 
 /// Never resolves.
-async fn reload(reloader: Option<Reloader>) {
+async fn keep_reloading(reloader: Option<Reloader>) {
     match reloader {
         Some(reloader) => reloader.run().await,
         None => pending().await,

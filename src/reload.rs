@@ -37,6 +37,8 @@ pub struct Reloader {
     pub tls: Option<(FileStamps, Arc<CurrentTls>)>,
     /// The state of the key files of issuers that are in force, and where new ones go.
     pub issuers: (FileStamps, Arc<Issuers>),
+    /// SIGHUP, followed from before the server is announced: unfollowed, it would end the process.
+    pub hangup: Option<Signal>,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -44,13 +46,7 @@ pub struct Reloader {
 impl Reloader {
     /// Reloads when files change and on SIGHUP, for ever.
     pub async fn run(mut self) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => Some(hangup),
-            Err(error) => {
-                tracing::error!(%error, "SIGHUP cannot be followed; files are still watched");
-                None
-            }
-        };
+        let mut hangup = self.hangup.take();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut generation_error, mut tls_error, mut issuers_error) = (None, None, None);
@@ -118,6 +114,14 @@ impl Reloader {
         }
         *last = error;
     }
+}
+
+/// Follows SIGHUP of this process.
+#[must_use]
+pub fn follow_hangup() -> Option<Signal> {
+    signal(SignalKind::hangup())
+        .inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be followed; files are still watched"))
+        .ok()
 }
 
 async fn received(hangup: Option<&mut Signal>) {

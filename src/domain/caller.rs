@@ -16,6 +16,14 @@ pub struct Caller {
     pub(crate) proof: Proof,
 }
 
+impl Caller {
+    /// A caller of whom `id` is proven by `proof`. Whoever makes one vouches for that.
+    #[must_use]
+    pub const fn new(id: CallerId, proof: Proof) -> Self {
+        Self { id, proof }
+    }
+}
+
 /// What was proven about a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerId {

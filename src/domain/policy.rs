@@ -18,10 +18,20 @@ use super::{
 /// is not listed has no grant.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    identities: HashMap<Identity, CallerName>,
-    spiffe_prefixes: HashMap<String, CallerName>,
-    grants: HashMap<CallerName, HashMap<InstanceName, Grant>>,
+    callers: Vec<Entry>,
+    names: HashMap<CallerName, usize>,
+    identities: HashMap<Identity, usize>,
+    spiffe_prefixes: HashMap<String, usize>,
     denied: Denied,
+}
+
+/// One caller. Everything that decides lies together: with thousands of callers a decision waits for memory, not for the
+/// processor. Grants are few, so they are searched one after the other.
+#[derive(Clone, Debug)]
+struct Entry {
+    name: CallerName,
+    is_denied: bool,
+    grants: Vec<(InstanceName, Grant)>,
 }
 
 /// The kill switch. Metabase reactivates a deactivated person at the next sign-in, so whoever must stay out is refused
@@ -103,6 +113,7 @@ impl Policy {
 
     /// Recognises a caller by an identity, too; each identity is one caller's.
     pub fn recognise(&mut self, caller: CallerName, pattern: IdentityPattern) {
+        let caller = self.index(caller);
         match pattern {
             IdentityPattern::Exact(identity) => self.identities.insert(identity, caller),
             IdentityPattern::SpiffePrefix(prefix) => self.spiffe_prefixes.insert(prefix, caller),
@@ -114,8 +125,23 @@ impl Policy {
     /// # Errors
     /// The caller already has a grant on the instance.
     pub fn add(&mut self, caller: CallerName, instance: InstanceName, grant: Grant) -> Result<(), SecondGrant> {
-        let previous = self.grants.entry(caller).or_default().insert(instance, grant);
-        if previous.is_some() { Err(SecondGrant) } else { Ok(()) }
+        let caller = self.index(caller);
+        let grants = &mut self.callers[caller].grants;
+        if grants.iter().any(|(earlier, _)| *earlier == instance) {
+            return Err(SecondGrant);
+        }
+        grants.push((instance, grant));
+        Ok(())
+    }
+
+    fn index(&mut self, name: CallerName) -> usize {
+        if let Some(index) = self.names.get(&name) {
+            return *index;
+        }
+        let is_denied = self.denied.callers.contains(&name);
+        self.names.insert(name.clone(), self.callers.len());
+        self.callers.push(Entry { name, is_denied, grants: Vec::new() });
+        self.callers.len() - 1
     }
 
     /// Whether `caller` may do anything at all on an instance: asked before the request is looked at, so that nobody learns
@@ -129,8 +155,8 @@ impl Policy {
 
     /// Every rate that is granted, with the caller and the instance it is for.
     pub fn rates(&self) -> impl Iterator<Item = (&CallerName, &InstanceName, Rate)> {
-        self.grants.iter().flat_map(|(caller, grants)| {
-            grants.iter().filter_map(move |(instance, grant)| Some((caller, instance, grant.rate?)))
+        self.callers.iter().flat_map(|entry| {
+            entry.grants.iter().filter_map(move |(instance, grant)| Some((&entry.name, instance, grant.rate?)))
         })
     }
 
@@ -159,25 +185,36 @@ impl Policy {
         if grant.may_check_status { Ok(()) } else { Err(deny(DenyReason::StatusCheckNotGranted, "instance")) }
     }
 
-    /// The `[[callers]]` entry of a caller: the one that lists its identity, or else the nearest path above it.
+    /// The name of a caller in the configuration.
     #[must_use]
     pub fn name<'a>(&'a self, caller: &'a Caller) -> Option<&'a CallerName> {
-        let identity = match &caller.id {
-            CallerId::Named(name) => return Some(name),
-            CallerId::Proven(identity) => identity,
+        match &caller.id {
+            CallerId::Named(name) => Some(name),
+            CallerId::Proven(_) => self.entry(caller).map(|entry| &entry.name),
+        }
+    }
+
+    /// The entry that lists the caller's identity, or else the nearest path above it.
+    fn entry(&self, caller: &Caller) -> Option<&Entry> {
+        let index = match &caller.id {
+            CallerId::Named(name) => self.names.get(name),
+            CallerId::Proven(identity) => self.identities.get(identity).or_else(|| match identity {
+                Identity::Spiffe(id) => id.parents().find_map(|parent| self.spiffe_prefixes.get(parent)),
+                Identity::Dns(_) | Identity::ServiceAccount(_) => None,
+            }),
         };
-        self.identities.get(identity).or_else(|| match identity {
-            Identity::Spiffe(id) => id.parents().find_map(|parent| self.spiffe_prefixes.get(parent)),
-            Identity::Dns(_) | Identity::ServiceAccount(_) => None,
-        })
+        index.map(|index| &self.callers[*index])
     }
 
     fn grant(&self, caller: &Caller, instance: &InstanceName) -> Result<&Grant, Denial> {
-        let name = self.name(caller).ok_or_else(|| deny(DenyReason::UnknownCaller, ""))?;
-        if self.denied.callers.contains(name) {
+        let entry = self.entry(caller).ok_or_else(|| match &caller.id {
+            CallerId::Named(_) => deny(DenyReason::NoGrant, "instance"),
+            CallerId::Proven(_) => deny(DenyReason::UnknownCaller, ""),
+        })?;
+        if entry.is_denied {
             return Err(deny(DenyReason::CallerDenied, ""));
         }
-        let grant = self.grants.get(name).and_then(|grants| grants.get(instance));
+        let grant = entry.grants.iter().find(|(granted, _)| granted == instance).map(|(_, grant)| grant);
         grant.ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use proptest::{
+    bool::weighted,
     collection::btree_map,
     option,
     prelude::{Just, Strategy, any},
@@ -41,8 +42,12 @@ fn requests() -> impl Strategy<Value = UnverifiedRequest> {
             last_name: "B".to_owned(),
         });
     let groups = option::of(some_of(&["Customers", "Region A", "Region B", "Administrators", "administrators "]));
-    let value = || select(vec!["1", "x", "emea", "", " "]).prop_map(str::to_owned);
-    let attributes = btree_map(select(vec!["id", "region", "plan", "email"]).prop_map(str::to_owned), value(), 0..3);
+    let value = || select(vec!["1", "1", "emea", "emea", "x", "", " "]).prop_map(str::to_owned);
+    let attributes = btree_map(
+        select(vec!["id", "id", "region", "region", "plan", "plan", "plan", "email"]).prop_map(str::to_owned),
+        value(),
+        0..3,
+    );
     let tier = btree_map(Just("tier".to_owned()), value(), 0..2);
     let tenant = option::of((select(vec!["acme", "other"]).prop_map(str::to_owned), tier));
     let lifetime = option::of(select(vec![60, 300, 900, 3600]).prop_map(|seconds| (seconds, 0)));
@@ -52,10 +57,10 @@ fn requests() -> impl Strategy<Value = UnverifiedRequest> {
 }
 
 fn grants() -> impl Strategy<Value = Grant> {
-    let domains = option::weighted(0.7, some_of(&["example.com", "example.org"]));
-    let groups = some_of(&["Customers", "Region *", "Region A", "*", "Admin*"]);
-    let rules = (any::<[bool; 3]>(), any::<bool>());
-    let required = some_of(&["id", "region"]);
+    let domains = option::weighted(0.5, some_of(&["example.com", "example.org"]));
+    let groups = option::weighted(0.5, some_of(&["Customers", "Region *", "Region A", "Admin*"]));
+    let rules = (any::<[bool; 3]>(), weighted(0.7));
+    let required = option::weighted(0.3, some_of(&["id", "region"]));
     let tenants = some_of(&["acme", "*", "o*"]);
     let max = option::of(select(vec![60, 600, 3600]));
     let switches = any::<[bool; 3]>();
@@ -72,13 +77,13 @@ fn grants() -> impl Strategy<Value = Grant> {
             Grant {
                 email_domains: domains
                     .map_or(EmailDomains::Any, |domains| EmailDomains::Only(domains.into_iter().collect())),
-                groups: groups.iter().map(|text| Pattern::parse(text)).collect(),
+                groups: groups.unwrap_or_else(|| owned(&["*"])).iter().map(|text| Pattern::parse(text)).collect(),
                 allow_administrators: administrators,
                 attributes: AttributeRules {
                     by_key: by_key.collect(),
                     others: others.then_some(AttributeRule::String),
                 },
-                required_attributes: required.into_iter().collect(),
+                required_attributes: required.into_iter().flatten().collect(),
                 tenants: tenants.iter().map(|text| Pattern::parse(text)).collect(),
                 allow_no_tenant: no_tenant,
                 tenant_attributes: AttributeRules { by_key: tier.into_iter().collect(), others: None },
