@@ -56,11 +56,14 @@ class Grpcurl:
 
     def text(self, *words: str) -> str:
         """What `grpcurl … words` prints, without indentation; it must succeed."""
-        done = subprocess.run(
-            [GRPCURL, *self.connection, self.address, *words], capture_output=True, text=True, timeout=DEADLINE_SECONDS
-        )
+        done = self.run(*words)
         assert done.returncode == 0, f"grpcurl {' '.join(words)}: exit code {done.returncode}\n{done.stderr}"
         return "".join(f"{line.strip()}\n" for line in done.stdout.splitlines())
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`grpcurl … words`, whatever comes of it."""
+        command = [GRPCURL, *self.connection, self.address, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
     def call(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         """The response, as JSON: fields without a value are absent. The call must succeed."""

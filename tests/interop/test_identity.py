@@ -134,6 +134,13 @@ def test_a_certificate_that_names_nobody_is_refused_with_the_reason(by_certifica
         assert (error.code, error.detail("ErrorInfo")["reason"]) == (code, reason)
 
 
+def test_reflection_needs_a_caller(by_certificate: Configured) -> None:
+    two = by_certificate.client("reflecting", WEB, "spiffe://example.org/x")
+    done = by_certificate.grpcurl(two).run("list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "code = Unauthenticated" in done.stderr
+
+
 def test_a_probe_needs_no_certificate(by_certificate: Configured) -> None:
     health = [by_certificate.server.binary, "health", "--service", "readiness", "--address"]
     done = subprocess.run(
