@@ -14,6 +14,10 @@ use super::Server;
 pub(super) async fn connect(server: &Server) -> Result<Channel, String> {
     let address = &server.address;
     let is_uri = address.starts_with("unix:") || address.contains("://");
+    // The attack: whoever sets the address takes the TLS away that the command asked for.
+    if server.tls_ca.is_some() && is_uri && !address.starts_with("https://") {
+        return Err(format!("--address {address:?} must be HOST:PORT or https://HOST:PORT with --tls-ca"));
+    }
     let scheme = if server.tls_ca.is_some() { "https" } else { "http" };
     let uri = if is_uri { address.clone() } else { format!("{scheme}://{address}") };
     let endpoint = Endpoint::from_shared(uri)

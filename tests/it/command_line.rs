@@ -140,6 +140,9 @@ fn the_clients_speak_mutual_tls() {
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "SERVING\n", ""));
     let (code, out, err) = outcome(&run(program(&["issue"]).args(PERSON).args(trust).args(own)));
     assert!(code == Some(0) && out.starts_with("token "), "{err}");
+    let plain = format!("http://{}", served.address());
+    let (code, _, err) = outcome(&run(program(&["health", "--address", &plain, "--tls-ca"]).arg(&ca_file)));
+    assert!(code == Some(1) && err.contains("must be HOST:PORT or https://HOST:PORT with --tls-ca"), "{err}");
     let (code, _, err) = outcome(&run(program(&["health"]).args(trust)));
     assert!(code == Some(1) && !err.is_empty(), "{err}");
 }

@@ -8,6 +8,7 @@ mod authentication;
 mod bearer;
 mod command_line;
 mod configuration;
+mod documentation;
 mod harness;
 mod health;
 mod issue_token;
