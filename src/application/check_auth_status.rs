@@ -4,9 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generations, NoInstance, NotAdmitted},
+    generation::{Generations, NotAdmitted},
     judge,
-    rates::RateExceeded,
 };
 use crate::domain::{
     auth_status::{AuthStatus, Judgement},
@@ -39,10 +38,8 @@ pub enum CheckError {
     Denied(Denial),
     /// Only Metabase itself could tell, and this version does not ask it.
     LiveCheckNotAvailable(&'static str),
-    /// The instance could not be told.
-    NoInstance(NoInstance),
-    /// The caller has used its rate up.
-    RateExceeded(RateExceeded),
+    /// Refused before the request was looked at.
+    NotAdmitted(NotAdmitted),
 }
 
 impl CheckAuthStatus {
@@ -64,11 +61,7 @@ impl CheckAuthStatus {
         live: bool,
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current();
-        let found = generation.instance(instance).map_err(CheckError::NoInstance)?;
-        generation.admit(caller, &found.instance.name).map_err(|refused| match refused {
-            NotAdmitted::Denied(denial) => CheckError::Denied(denial),
-            NotAdmitted::RateExceeded(exceeded) => CheckError::RateExceeded(exceeded),
-        })?;
+        let found = generation.admit(caller, instance).map_err(CheckError::NotAdmitted)?;
         generation.policy().decide_status_check(caller, &found.instance.name).map_err(CheckError::Denied)?;
         match credential {
             Credential::Jwt(_) if live => Err(CheckError::LiveCheckNotAvailable("live")),

@@ -50,6 +50,8 @@ pub enum NoInstance {
 pub enum NotAdmitted {
     /// Nothing is granted, or the caller is on the deny list.
     Denied(Denial),
+    /// The instance could not be told.
+    NoInstance(NoInstance),
     /// Later.
     RateExceeded(RateExceeded),
 }
@@ -73,7 +75,7 @@ impl Generation {
     ///
     /// # Errors
     /// There is none.
-    pub fn instance(&self, name: &str) -> Result<&InstanceWithKey, NoInstance> {
+    fn instance(&self, name: &str) -> Result<&InstanceWithKey, NoInstance> {
         let name = match (name, &self.default) {
             ("", Some(default)) => default.as_str(),
             ("", None) => return Err(NoInstance::Ambiguous),
@@ -82,17 +84,17 @@ impl Generation {
         self.instances.get(name).ok_or(NoInstance::Unknown)
     }
 
-    /// Whether `caller` may use the service for an instance at all, and has not used its rate up. Asked before the request
-    /// is looked at.
+    /// The instance that a request of `caller` names, if the caller may use the service for it at all and has not used its
+    /// rate up. Asked before the request is looked at.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, caller: &Caller, instance: &InstanceName) -> Result<(), NotAdmitted> {
-        self.policy.decide_access(caller, instance).map_err(NotAdmitted::Denied)?;
-        match self.policy.name(caller) {
-            Some(name) => self.rates.take(name, instance).map_err(NotAdmitted::RateExceeded),
-            None => Ok(()),
-        }
+    pub fn admit(&self, caller: &Caller, instance: &str) -> Result<&InstanceWithKey, NotAdmitted> {
+        let found = self.instance(instance).map_err(NotAdmitted::NoInstance)?;
+        let name = &found.instance.name;
+        let caller = self.policy.decide_access(caller, name).map_err(NotAdmitted::Denied)?;
+        self.rates.take(caller, name).map_err(NotAdmitted::RateExceeded)?;
+        Ok(found)
     }
 
     /// Who may issue what.

@@ -4,8 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
-    generation::{Generations, NoInstance, NotAdmitted},
-    rates::RateExceeded,
+    generation::{Generations, NotAdmitted},
     signing_key::{SignError, Signed},
 };
 use crate::domain::{
@@ -46,10 +45,8 @@ pub enum IssueError {
     Denied(Denial),
     /// Every rule that the request breaks.
     Invalid(Vec<Violation>),
-    /// The instance could not be told.
-    NoInstance(NoInstance),
-    /// The caller has used its rate up.
-    RateExceeded(RateExceeded),
+    /// Refused before the request was looked at.
+    NotAdmitted(NotAdmitted),
     /// Permitted, but not signed.
     Sign(SignError),
     /// `return_to` needs the instance's URL.
@@ -74,11 +71,7 @@ impl IssueToken {
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
         let generation = self.generations.current();
-        let found = generation.instance(instance).map_err(IssueError::NoInstance)?;
-        generation.admit(caller, &found.instance.name).map_err(|refused| match refused {
-            NotAdmitted::Denied(denial) => IssueError::Denied(denial),
-            NotAdmitted::RateExceeded(exceeded) => IssueError::RateExceeded(exceeded),
-        })?;
+        let found = generation.admit(caller, instance).map_err(IssueError::NotAdmitted)?;
         let request =
             TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
                 InvalidRequest::Violations(violations) => IssueError::Invalid(violations),

@@ -145,12 +145,12 @@ impl Policy {
     }
 
     /// Whether `caller` may do anything at all on an instance: asked before the request is looked at, so that nobody learns
-    /// the rules of an instance that is none of their business.
+    /// the rules of an instance that is none of their business. The name is the caller's in the configuration.
     ///
     /// # Errors
     /// Why not.
-    pub fn decide_access(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
-        self.grant(caller, instance).map(|_| ())
+    pub fn decide_access(&self, caller: &Caller, instance: &InstanceName) -> Result<&CallerName, Denial> {
+        self.granted(caller, instance).map(|(name, _)| name)
     }
 
     /// Every rate that is granted, with the caller and the instance it is for.
@@ -207,6 +207,10 @@ impl Policy {
     }
 
     fn grant(&self, caller: &Caller, instance: &InstanceName) -> Result<&Grant, Denial> {
+        self.granted(caller, instance).map(|(_, grant)| grant)
+    }
+
+    fn granted(&self, caller: &Caller, instance: &InstanceName) -> Result<(&CallerName, &Grant), Denial> {
         let entry = self.entry(caller).ok_or_else(|| match &caller.id {
             CallerId::Named(_) => deny(DenyReason::NoGrant, "instance"),
             CallerId::Proven(_) => deny(DenyReason::UnknownCaller, ""),
@@ -214,7 +218,7 @@ impl Policy {
         if entry.is_denied {
             return Err(deny(DenyReason::CallerDenied, ""));
         }
-        let grant = entry.grants.iter().find(|(granted, _)| granted == instance).map(|(_, grant)| grant);
+        let grant = entry.grants.iter().find(|(granted, _)| granted == instance).map(|(_, grant)| (&entry.name, grant));
         grant.ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
     }
 }

@@ -27,17 +27,7 @@ pub type Incoming = ReceiverStream<io::Result<Connection>>;
 pub(super) fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        failed(&error).await;
-                        continue;
-                    }
-                },
-                () = accepted.closed() => return,
-            };
+        while let Some(stream) = next(|| listener.accept(), &accepted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &tls else {
@@ -63,17 +53,7 @@ pub(super) fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incomi
 pub(super) fn unix(listener: UnixListener) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        failed(&error).await;
-                        continue;
-                    }
-                },
-                () = accepted.closed() => return,
-            };
+        while let Some(stream) = next(|| listener.accept(), &accepted).await {
             if accepted.send(Ok(Connection::Unix(stream))).await.is_err() {
                 return;
             }
@@ -82,7 +62,21 @@ pub(super) fn unix(listener: UnixListener) -> Incoming {
     ReceiverStream::new(incoming)
 }
 
-async fn failed(error: &io::Error) {
-    tracing::warn!(%error, "A connection was not accepted");
-    sleep(PAUSE_AFTER_FAILURE).await;
+/// The next connection; none once nobody takes connections any more.
+async fn next<S, A, F>(accept: impl Fn() -> F, accepted: &mpsc::Sender<io::Result<Connection>>) -> Option<S>
+where
+    F: Future<Output = io::Result<(S, A)>>,
+{
+    loop {
+        tokio::select! {
+            connection = accept() => match connection {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "A connection was not accepted");
+                    sleep(PAUSE_AFTER_FAILURE).await;
+                }
+            },
+            () = accepted.closed() => return None,
+        }
+    }
 }

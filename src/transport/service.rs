@@ -8,6 +8,7 @@ use super::{convert, proto, status};
 use crate::{
     application::{
         check_auth_status::CheckAuthStatus,
+        generation::NotAdmitted,
         issue_token::{IssueError, IssueToken},
     },
     domain::caller::Caller,
@@ -71,10 +72,12 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 /// Labels of the metric.
 const fn outcome(error: &IssueError) -> (&'static str, &'static str) {
     match error {
-        IssueError::Denied(denial) => ("denied", denial.reason.code()),
+        IssueError::Denied(denial) | IssueError::NotAdmitted(NotAdmitted::Denied(denial)) => {
+            ("denied", denial.reason.code())
+        }
         IssueError::Invalid(_) => ("refused", "INVALID_ARGUMENT"),
-        IssueError::NoInstance(_) => ("refused", "UNKNOWN_INSTANCE"),
-        IssueError::RateExceeded(_) => ("refused", "RATE_EXCEEDED"),
+        IssueError::NotAdmitted(NotAdmitted::NoInstance(_)) => ("refused", "UNKNOWN_INSTANCE"),
+        IssueError::NotAdmitted(NotAdmitted::RateExceeded(_)) => ("refused", "RATE_EXCEEDED"),
         IssueError::Sign(_) => ("refused", "NOT_SIGNED"),
         IssueError::UrlNotConfigured => ("refused", "METABASE_URL_NOT_CONFIGURED"),
     }

@@ -8,7 +8,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::authenticate::Unauthenticated;
 use crate::{
     application::{
-        check_auth_status::CheckError, generation::NoInstance, issue_token::IssueError, rates::RateExceeded,
+        check_auth_status::CheckError,
+        generation::{NoInstance, NotAdmitted},
+        issue_token::IssueError,
+        rates::RateExceeded,
         signing_key::SignError,
     },
     domain::{policy::Denial, token_request::Violation},
@@ -21,8 +24,7 @@ pub(super) fn of_issue(error: IssueError) -> Status {
     match error {
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
-        IssueError::NoInstance(no_instance) => self::no_instance(no_instance),
-        IssueError::RateExceeded(exceeded) => rate_exceeded(exceeded),
+        IssueError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
         IssueError::Sign(error @ SignError::TooLong { .. }) => invalid(vec![Violation {
             field: "attributes".to_owned(),
             rule: format!("{error}: send fewer or shorter attributes and groups"),
@@ -51,8 +53,7 @@ pub(super) fn of_check(error: CheckError) -> Status {
             ),
             [("field".to_owned(), field.to_owned())].into(),
         ),
-        CheckError::NoInstance(no_instance) => self::no_instance(no_instance),
-        CheckError::RateExceeded(exceeded) => rate_exceeded(exceeded),
+        CheckError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
     }
 }
 
@@ -73,6 +74,14 @@ fn denied(denial: &Denial) -> Status {
     }
     let message = format!("not permitted: {code} ({})", denial.field);
     with_reason(Code::PermissionDenied, code, &message, [("field".to_owned(), denial.field.clone())].into())
+}
+
+fn not_admitted(not_admitted: NotAdmitted) -> Status {
+    match not_admitted {
+        NotAdmitted::Denied(denial) => denied(&denial),
+        NotAdmitted::NoInstance(no_instance) => self::no_instance(no_instance),
+        NotAdmitted::RateExceeded(exceeded) => rate_exceeded(exceeded),
+    }
 }
 
 fn rate_exceeded(RateExceeded { retry_after }: RateExceeded) -> Status {
