@@ -8,20 +8,14 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, TestServer},
+    harness::{CONFIG, TestServer, ada},
     pki::{Issued, Leaf, TestCa, client, dns, uri},
 };
 
 const WEB: &str = "spiffe://example.org/ns/shop/sa/web";
 
 fn request() -> IssueMetabaseTokenRequest {
-    let user = User {
-        id: String::new(),
-        email: "ada@example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    };
-    IssueMetabaseTokenRequest { user: Some(user), ..IssueMetabaseTokenRequest::default() }
+    IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() }
 }
 
 /// Answers for the caller's identities of [`CONFIG`], which are replaced, and with other settings of `[server.identity]`.

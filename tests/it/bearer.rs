@@ -7,7 +7,7 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet},
 };
 use metabase_token_service::transport::proto::{
-    IssueMetabaseTokenRequest, User, metabase_token_service_client::MetabaseTokenServiceClient,
+    IssueMetabaseTokenRequest, metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, Served, TestServer, config_dir, program, secret_file},
+    harness::{CONFIG, Served, TestServer, ada, config_dir, program, secret_file},
     pki::{TestCa, client, uri},
     reload::{GENERATION, metric, wait_for},
 };
@@ -84,14 +84,8 @@ fn config(identity: &str, cluster: &TestIssuer, spire: &TestIssuer) -> String {
 }
 
 async fn issue(channel: Channel, authorization: &[&str]) -> Result<(), Status> {
-    let user = User {
-        id: String::new(),
-        email: "ada@example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    };
     let mut request =
-        Request::new(IssueMetabaseTokenRequest { user: Some(user), ..IssueMetabaseTokenRequest::default() });
+        Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() });
     for value in authorization {
         request.metadata_mut().append("authorization", value.parse().unwrap());
     }

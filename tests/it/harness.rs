@@ -15,7 +15,7 @@ use metabase_token_service::{
     config::{Config, ListenAddress},
     domain::time::UnixTime,
     lifecycle::Stop,
-    transport::proto::metabase_token_service_client::MetabaseTokenServiceClient,
+    transport::proto::{User, metabase_token_service_client::MetabaseTokenServiceClient},
 };
 use tempfile::{NamedTempFile, TempDir};
 use tokio::task::JoinHandle;
@@ -50,6 +50,16 @@ pub(crate) const CONFIG: &str = r#"
     tenants = ["*"]
     tenant_attributes = { "*" = "string" }
 "#;
+
+/// A person that [`CONFIG`] allows tokens for.
+pub(crate) fn ada() -> User {
+    User {
+        id: String::new(),
+        email: "ada@example.com".to_owned(),
+        first_name: "Ada".to_owned(),
+        last_name: "Lovelace".to_owned(),
+    }
+}
 
 struct StoppedClock;
 

@@ -8,19 +8,15 @@ use prost_types::{Duration, Timestamp};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{CONFIG, NOW, SECRET, TestServer};
+use crate::harness::{self, CONFIG, NOW, SECRET, TestServer};
 
 fn request() -> IssueMetabaseTokenRequest {
     IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() }
 }
 
+/// With what the service has to take care of: an identifier, and an address in mixed case.
 fn ada() -> User {
-    User {
-        id: "7".to_owned(),
-        email: "Ada@Example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    }
+    User { id: "7".to_owned(), email: "Ada@Example.com".to_owned(), ..harness::ada() }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as a request holds it")]

@@ -2,13 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 
-use metabase_token_service::transport::proto::{IssueMetabaseTokenRequest, User};
+use metabase_token_service::transport::proto::IssueMetabaseTokenRequest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, ada};
 
 async fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -31,13 +31,7 @@ pub(crate) fn get_blocking(address: &str, path: &str) -> String {
 #[tokio::test]
 async fn rpcs_and_decisions_are_counted_and_no_request_adds_a_label() {
     let mut server = TestServer::start().await;
-    let user = User {
-        id: String::new(),
-        email: "ada@example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    };
-    let good = IssueMetabaseTokenRequest { user: Some(user), ..IssueMetabaseTokenRequest::default() };
+    let good = IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() };
     server.client.issue_metabase_token(good).await.unwrap();
     server.client.issue_metabase_token(IssueMetabaseTokenRequest::default()).await.unwrap_err();
     let mut grpc = tonic::client::Grpc::new(server.channel.clone());

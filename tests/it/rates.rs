@@ -1,10 +1,10 @@
 //! Rates of callers.
 
-use metabase_token_service::transport::proto::{CheckAuthStatusRequest, IssueMetabaseTokenRequest, User};
+use metabase_token_service::transport::proto::{CheckAuthStatusRequest, IssueMetabaseTokenRequest};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{CONFIG, TestServer};
+use crate::harness::{CONFIG, TestServer, ada};
 
 #[tokio::test]
 async fn a_caller_beyond_its_rate_is_told_when_to_come_back_and_others_are_not_held_up() {
@@ -14,15 +14,9 @@ async fn a_caller_beyond_its_rate_is_told_when_to_come_back_and_others_are_not_h
         "rate = { per_second = 1, burst = 3 }\n[[callers.grants]]\ninstance = \"second\"\nemail_domains = [\"*\"]\n";
     let text = CONFIG.replace("[[callers]]", second);
     let mut server = TestServer::with(&format!("{text}\n{grants}")).await;
-    let user = User {
-        id: String::new(),
-        email: "ada@example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    };
     let request = |instance: &str| IssueMetabaseTokenRequest {
         instance: instance.to_owned(),
-        user: Some(user.clone()),
+        user: Some(ada()),
         ..IssueMetabaseTokenRequest::default()
     };
     // Far more than can be refilled while they are asked.

@@ -13,7 +13,7 @@ use std::{
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use metabase_token_service::transport::proto::{
-    GroupList, IssueMetabaseTokenRequest, User, metabase_token_service_client::MetabaseTokenServiceClient,
+    GroupList, IssueMetabaseTokenRequest, metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use tempfile::TempDir;
 use tonic::{
@@ -22,7 +22,7 @@ use tonic::{
 };
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, config_dir, program},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, program},
     metrics,
     pki::{TestCa, client, uri},
 };
@@ -31,14 +31,8 @@ const WEB: &str = "spiffe://example.org/web";
 const RELOADS: usize = 200;
 
 fn request() -> IssueMetabaseTokenRequest {
-    let user = User {
-        id: String::new(),
-        email: "ada@example.com".to_owned(),
-        first_name: "Ada".to_owned(),
-        last_name: "Lovelace".to_owned(),
-    };
     let groups = Some(GroupList { names: vec!["A".to_owned()] });
-    IssueMetabaseTokenRequest { user: Some(user), groups, ..IssueMetabaseTokenRequest::default() }
+    IssueMetabaseTokenRequest { user: Some(ada()), groups, ..IssueMetabaseTokenRequest::default() }
 }
 
 fn channel(address: &str, tls: ClientTlsConfig) -> Channel {
