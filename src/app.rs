@@ -30,7 +30,7 @@ use crate::{
     telemetry::Metrics,
     transport::{
         self, Parts,
-        bearer::{Issuers, KeySetError},
+        bearer::{Issuers, KeyFileError},
         health::Health,
         listener::Listener,
         metrics_endpoint,
@@ -88,7 +88,7 @@ pub enum StartError {
     },
     /// The keys of an issuer cannot be used.
     #[error("server.identity.jwt: {0}")]
-    Keys(#[from] KeySetError),
+    Keys(#[from] KeyFileError),
     /// TLS cannot be set up.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),
@@ -117,7 +117,7 @@ pub enum RunError {
 /// They cannot be used.
 pub fn check_files(server: &ServerConfig) -> Result<(), StartError> {
     load_tls(server)?;
-    Issuers::load(&server.proofs.jwt)?;
+    Issuers::load(&server.proofs.jwt, &Arc::default())?;
     Ok(())
 }
 
@@ -142,7 +142,8 @@ impl App {
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
         let tls = load_tls(&server)?;
         let issuer_stamps = FileStamps::take(server.proofs.key_files());
-        let issuers = Arc::new(Issuers::load(&server.proofs.jwt)?);
+        let metrics = Arc::<Metrics>::default();
+        let issuers = Arc::new(Issuers::load(&server.proofs.jwt, &metrics)?);
         let failed = |address: &dyn ToString, purpose| {
             let address = address.to_string();
             move |error| StartError::Listen { address, purpose, error }
@@ -155,7 +156,7 @@ impl App {
         let metrics_listener =
             TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
         let generations = Arc::new(Generations::new(generation));
-        let (metrics, health) = (Arc::<Metrics>::default(), Health::not_ready().await);
+        let health = Health::not_ready().await;
         metrics.generation(generations.number());
         let parts = Parts {
             issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock)),
@@ -205,6 +206,7 @@ impl App {
             router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), drained.clone().cancelled_owned())
         });
         let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
+        let issuers = Arc::clone(&parts.issuers);
         let router = transport::router(parts);
         let (incoming, _socket_file) = transport::incoming(listener, tls);
         let grpc_server = router.serve_with_incoming_shutdown(incoming, drain_begins(health, stop.drain.clone()));
@@ -214,6 +216,7 @@ impl App {
             failed = failure(probe_server) => return Err(RunError::Grpc(failed)),
             failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
             () = keep_reloading(reloader) => {}
+            () = issuers.keep_fresh() => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
             () = expired(&stop.drain) => return Err(RunError::DrainTimedOut),
         }

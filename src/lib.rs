@@ -8,7 +8,7 @@
 //! - [`application`]: the use cases: issue a token, judge one
 //! - [`config`]: the configuration file, parsed into domain types
 //! - [`domain`]: the rules, without I/O
-//! - [`telemetry`]: a leaf: logs and metrics
+//! - [`telemetry`]: a leaf: logs and metrics; `http_client`: a leaf: requests to configured URLs
 
 pub mod adapters;
 pub mod app;
@@ -16,6 +16,7 @@ pub mod application;
 pub mod cli;
 pub mod config;
 pub mod domain;
+mod http_client;
 pub mod lifecycle;
 pub mod reload;
 pub mod telemetry;

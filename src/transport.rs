@@ -18,12 +18,13 @@ pub mod tls;
 use std::{sync::Arc, time::Duration};
 
 use tonic::{
-    service::{Routes, interceptor::InterceptedService},
+    service::Routes,
     transport::{Server, server::Router},
 };
 use tower::layer::util::{Identity, Stack};
 
 use self::{
+    authenticate::{Authenticator, layer::Authenticated},
     listener::{Listener, SocketFile},
     observe::ObserveLayer,
     service::TokenService,
@@ -81,15 +82,15 @@ pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
-    let authenticate = authenticate::interceptor(parts.proofs, parts.issuers);
-    let service = InterceptedService::new(service, authenticate.clone());
+    let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers));
+    let service = Authenticated::new(service, Arc::clone(&authenticator));
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {
         let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
         let v1alpha = reflection().build_v1alpha().expect("the descriptor sets are compiled in");
         routes = routes
-            .add_service(InterceptedService::new(v1, authenticate.clone()))
-            .add_service(InterceptedService::new(v1alpha, authenticate));
+            .add_service(Authenticated::new(v1, Arc::clone(&authenticator)))
+            .add_service(Authenticated::new(v1alpha, authenticator));
     }
     server(parts.metrics).add_routes(routes)
 }

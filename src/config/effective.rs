@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use toml::{Table, Value};
 
-use super::{CallerConfig, Config, InstanceConfig, JwtIssuer, Proofs, SecretSource, TlsFiles};
+use super::{CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, Proofs, SecretSource, TlsFiles};
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
     instance::InstanceName,
@@ -78,7 +78,15 @@ fn issuer(issuer: &JwtIssuer) -> Table {
     let mut out = Table::new();
     put(&mut out, "issuer", issuer.issuer.as_str());
     put(&mut out, "audience", issuer.audience.as_str());
-    put(&mut out, "jwks", issuer.jwks.display().to_string());
+    match &issuer.jwks {
+        KeySource::File(path) => put(&mut out, "jwks", path.display().to_string()),
+        KeySource::Url { url, ca } => {
+            put(&mut out, "jwks", url.as_str());
+            if let Some(ca) = ca {
+                put(&mut out, "jwks_ca", ca.display().to_string());
+            }
+        }
+    }
     if let Some(trust_domain) = &issuer.trust_domain {
         put(&mut out, "trust_domain", trust_domain.as_str());
     }

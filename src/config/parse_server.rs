@@ -3,9 +3,10 @@
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
 
 use toml::Spanned;
+use url::Url;
 
 use super::{
-    CallerConfig, Config, JwtIssuer, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
+    CallerConfig, Config, JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
     parse::Problems,
     raw::{RawDeny, RawForwarded, RawIdentity, RawJwtIssuer, RawServer, RawTls},
 };
@@ -98,9 +99,6 @@ fn parse_issuers(raw: &[RawJwtIssuer], problems: &mut Problems<'_>) -> Vec<JwtIs
         if !names.insert(raw.issuer.get_ref()) {
             problems.add(&raw.issuer.span(), "must be unique among the issuers");
         }
-        if raw.jwks.get_ref().contains("://") {
-            problems.add(&raw.jwks.span(), "must be the path of a file; URLs are not available in this version");
-        }
         let trust_domain = raw.trust_domain.as_ref();
         if let Some(text) = trust_domain {
             problems.take(&text.span(), check_trust_domain(text.get_ref()));
@@ -110,14 +108,33 @@ fn parse_issuers(raw: &[RawJwtIssuer], problems: &mut Problems<'_>) -> Vec<JwtIs
             problems
                 .add(&span, "one issuer for each trust domain, and one without: two could name each other's callers");
         }
+        let Some(jwks) = parse_key_source(raw, problems) else { continue };
         issuers.push(JwtIssuer {
             issuer: raw.issuer.get_ref().clone(),
             audience: raw.audience.get_ref().clone(),
-            jwks: raw.jwks.get_ref().into(),
+            jwks,
             trust_domain: trust_domain.map(|text| text.get_ref().clone()),
         });
     }
     issuers
+}
+
+fn parse_key_source(raw: &RawJwtIssuer, problems: &mut Problems<'_>) -> Option<KeySource> {
+    let (text, span) = (raw.jwks.get_ref(), raw.jwks.span());
+    if !text.contains("://") {
+        if let Some(ca) = &raw.jwks_ca {
+            problems.add(&ca.span(), "needs an https URL as `jwks`: a file has no server to vouch for");
+        }
+        return Some(KeySource::File(text.into()));
+    }
+    let url = match Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.username().is_empty() && url.password().is_none() => url,
+        Ok(_) | Err(_) => {
+            problems.add(&span, "must be the path of a file or an https URL without a user name: whoever changes the keys on their way can name any caller");
+            return None;
+        }
+    };
+    Some(KeySource::Url { url, ca: raw.jwks_ca.as_ref().map(|ca| ca.get_ref().into()) })
 }
 
 fn parse_trusted(raw: &RawForwarded, problems: &mut Problems<'_>) -> TrustedPeers {

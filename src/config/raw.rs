@@ -79,6 +79,7 @@ pub(super) struct RawJwtIssuer {
     pub(super) issuer: Text,
     pub(super) audience: Text,
     pub(super) jwks: Text,
+    pub(super) jwks_ca: Option<Text>,
     pub(super) trust_domain: Option<Text>,
 }
 

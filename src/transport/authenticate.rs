@@ -1,17 +1,17 @@
-//! Who is on the other end: puts the proven `Caller` beside the request, or refuses it.
+//! Who is on the other end: a proven `Caller`, or why there is none.
+
+pub(super) mod layer;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use thiserror::Error;
-use tonic::{Request, Status};
 
 use super::{
     bearer::{InvalidBearer, Issuers},
     certificate::NotAnSvid,
     forwarded::{self, InvalidForwarded, L5D_CLIENT_ID, XFCC},
     peer::{Peer, Place},
-    status,
 };
 use crate::{
     config::Proofs,
@@ -48,6 +48,7 @@ impl Unauthenticated {
     /// `google.rpc.ErrorInfo.reason`
     pub(super) const fn code(&self) -> &'static str {
         match self {
+            Self::Bearer(InvalidBearer::KeysUnavailable) => "ISSUER_KEYS_UNAVAILABLE",
             Self::Bearer(_) => "INVALID_BEARER_TOKEN",
             Self::Certificate(_) => "CERTIFICATE_NAMES_NO_CALLER",
             Self::Contradiction => "CONTRADICTORY_IDENTITIES",
@@ -58,58 +59,57 @@ impl Unauthenticated {
     }
 }
 
-/// Puts the caller of each request beside it.
-pub(super) fn interceptor(
+/// What proofs count, and the issuers of bearer tokens.
+#[derive(Debug)]
+pub(super) struct Authenticator {
     proofs: Proofs,
     issuers: Arc<Issuers>,
-) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
-    move |mut request| {
+}
+
+impl Authenticator {
+    pub(super) const fn new(proofs: Proofs, issuers: Arc<Issuers>) -> Self {
+        Self { proofs, issuers }
+    }
+
+    /// The one caller that all given proofs agree on.
+    fn authenticate<B>(&self, request: &Request<B>) -> Result<Caller, Unauthenticated> {
         // Absent only if a listener was added without its peer: then nobody is proven.
         let nobody = Peer { place: Place::Remote, certificate: None };
         let peer = request.extensions().get().unwrap_or(&nobody);
-        match authenticate(&proofs, &issuers, request.metadata().as_ref(), peer) {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Ok(request)
+        let (proofs, headers) = (&self.proofs, request.headers());
+        let certificate = match peer.certificate.as_deref().filter(|_| proofs.mtls) {
+            Some(Err(error)) => return Err(Unauthenticated::Certificate(error.clone())),
+            Some(Ok(identity)) => Some((identity.clone(), Proof::Mtls)),
+            None => None,
+        };
+        let xfcc = forwarded(headers, XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
+        let linkerd =
+            forwarded(headers, L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
+        let bearer = self.issuers.identity(headers).map_err(Unauthenticated::Bearer)?;
+        let given = [
+            certificate,
+            bearer.map(|id| (id, Proof::Jwt)),
+            xfcc.map(|id| (id, Proof::Xfcc)),
+            linkerd.map(|id| (id, Proof::Linkerd)),
+        ];
+        let mut given = given.into_iter().flatten();
+        match (given.next(), &proofs.local) {
+            (Some((identity, proof)), _) => {
+                if given.any(|(other, _)| other != identity) {
+                    return Err(Unauthenticated::Contradiction);
+                }
+                Ok(Caller { id: CallerId::Proven(identity), proof })
             }
-            Err(error) => Err(status::unauthenticated(&error)),
+            (None, Some(name)) if peer.place.is_local() => {
+                Ok(Caller { id: CallerId::Named(name.clone()), proof: Proof::Local })
+            }
+            (None, _) => Err(Unauthenticated::NoProof { looked_for: names(proofs) }),
         }
     }
-}
 
-/// The one caller that all given proofs agree on.
-fn authenticate(
-    proofs: &Proofs,
-    issuers: &Issuers,
-    headers: &HeaderMap,
-    peer: &Peer,
-) -> Result<Caller, Unauthenticated> {
-    let certificate = match peer.certificate.as_deref().filter(|_| proofs.mtls) {
-        Some(Err(error)) => return Err(Unauthenticated::Certificate(error.clone())),
-        Some(Ok(identity)) => Some((identity.clone(), Proof::Mtls)),
-        None => None,
-    };
-    let xfcc = forwarded(headers, XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
-    let linkerd = forwarded(headers, L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
-    let bearer = issuers.identity(headers).map_err(Unauthenticated::Bearer)?;
-    let given = [
-        certificate,
-        bearer.map(|id| (id, Proof::Jwt)),
-        xfcc.map(|id| (id, Proof::Xfcc)),
-        linkerd.map(|id| (id, Proof::Linkerd)),
-    ];
-    let mut given = given.into_iter().flatten();
-    match (given.next(), &proofs.local) {
-        (Some((identity, proof)), _) => {
-            if given.any(|(other, _)| other != identity) {
-                return Err(Unauthenticated::Contradiction);
-            }
-            Ok(Caller { id: CallerId::Proven(identity), proof })
-        }
-        (None, Some(name)) if peer.place.is_local() => {
-            Ok(Caller { id: CallerId::Named(name.clone()), proof: Proof::Local })
-        }
-        (None, _) => Err(Unauthenticated::NoProof { looked_for: names(proofs) }),
+    /// After a token was refused for lack of a key: gets newer keys, unless that was tried just now.
+    async fn refresh(&self, headers: &HeaderMap) {
+        self.issuers.refresh(headers).await;
     }
 }
 

@@ -1,21 +1,24 @@
 //! Bearer tokens as proof of identity: Kubernetes' projected service-account tokens and SPIFFE JWT-SVIDs, by issuer,
 //! audience and a set of public keys.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+mod issuer_keys;
+mod key_set;
+mod remote_keys;
 
-use arc_swap::ArcSwap;
+use std::{future::pending, sync::Arc};
+
 use http::{HeaderMap, header::AUTHORIZATION};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation, dangerous, decode, decode_header,
-    errors::ErrorKind,
-    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
-};
+use jsonwebtoken::{Algorithm, Validation, dangerous, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::task::JoinSet;
 
+pub use self::issuer_keys::KeyFileError;
+use self::{issuer_keys::IssuerKeys, remote_keys::RemoteKeys};
 use crate::{
     config::JwtIssuer,
     domain::identity::{Identity, InvalidIdentity, InvalidSpiffeId, ServiceAccount, SpiffeId},
+    telemetry::Metrics,
 };
 
 /// Public-key algorithms only. The attack: with HMAC among them, the published public key would be the secret of a forger
@@ -50,6 +53,8 @@ pub(super) enum InvalidBearer {
     Issuer,
     #[error("the header is given more than once")]
     ManyHeaders,
+    #[error("the keys of its issuer cannot be had at the moment")]
+    KeysUnavailable,
     #[error("it is not a JSON Web Token")]
     Malformed,
     #[error("the header must be \"Bearer TOKEN\"")]
@@ -66,27 +71,6 @@ pub(super) enum InvalidBearer {
     UnknownKey,
 }
 
-/// Why the keys of an issuer cannot be used.
-#[derive(Debug, Error)]
-pub enum KeySetError {
-    /// Not a set of public keys.
-    #[error("{path}: is not a JSON Web Key Set: {error}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: String,
-    },
-    /// Cannot be read.
-    #[error("{path}: cannot be read: {error}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-}
-
 /// The issuers that are trusted to name callers, and their keys in force.
 #[derive(Debug, Default)]
 pub struct Issuers(Vec<Issuer>);
@@ -94,14 +78,7 @@ pub struct Issuers(Vec<Issuer>);
 #[derive(Debug)]
 struct Issuer {
     config: JwtIssuer,
-    keys: ArcSwap<Vec<Key>>,
-}
-
-#[derive(Debug)]
-struct Key {
-    id: Option<String>,
-    algorithm: Option<Algorithm>,
-    verifying: DecodingKey,
+    keys: IssuerKeys,
 }
 
 #[derive(Deserialize)]
@@ -115,23 +92,31 @@ struct Subject {
 }
 
 impl Issuers {
+    /// Reads the keys that are in files; those behind URLs are fetched by [`Issuers::keep_fresh`]. Fetches are counted in
+    /// `metrics`.
+    ///
     /// # Errors
     /// The keys of one cannot be used.
-    pub fn load(configs: &[JwtIssuer]) -> Result<Self, KeySetError> {
+    pub fn load(configs: &[JwtIssuer], metrics: &Arc<Metrics>) -> Result<Self, KeyFileError> {
         let load =
-            |config: &JwtIssuer| Ok(Issuer { keys: ArcSwap::from_pointee(load_keys(config)?), config: config.clone() });
+            |config: &JwtIssuer| Ok(Issuer { keys: IssuerKeys::load(&config.jwks, metrics)?, config: config.clone() });
         configs.iter().map(load).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Takes the keys as they are now.
+    /// Takes the keys of files as they are now, and begins to fetch the others.
     ///
     /// # Errors
     /// The keys of one cannot be used; its last good ones stay in force, and those of the issuers before it are new.
-    pub fn reload(&self) -> Result<(), KeySetError> {
-        for issuer in &self.0 {
-            issuer.keys.store(Arc::new(load_keys(&issuer.config)?));
-        }
-        Ok(())
+    pub fn reload(&self) -> Result<(), KeyFileError> {
+        self.0.iter().try_for_each(|issuer| issuer.keys.reload())
+    }
+
+    /// Fetches the keys behind URLs, now and when they get old, for ever.
+    pub async fn keep_fresh(&self) {
+        let fetches = self.0.iter().filter_map(|issuer| issuer.keys.remote()).cloned();
+        let mut tasks: JoinSet<()> = fetches.map(RemoteKeys::keep_fresh).collect();
+        while tasks.join_next().await.is_some() {}
+        pending::<()>().await;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -139,7 +124,40 @@ impl Issuers {
     }
 
     /// The identity that the request's bearer token proves; none without a token, or where no issuer is configured.
+    ///
+    /// # Errors
+    /// Why it proves none. After [`InvalidBearer::is_for_lack_of_a_key`], the same token may prove one once
+    /// [`Issuers::refresh`] is over.
     pub(super) fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, InvalidBearer> {
+        let Some(token) = self.token(headers)? else { return Ok(None) };
+        let unverified_header = decode_header(token).map_err(|_| InvalidBearer::Malformed)?;
+        let algorithm = unverified_header.alg;
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err(InvalidBearer::Algorithm);
+        }
+        let issuer = self.issuer(token)?;
+        let keys = issuer.keys.current().ok_or(InvalidBearer::KeysUnavailable)?;
+        let key = keys.find(unverified_header.kid.as_deref(), algorithm).ok_or(InvalidBearer::UnknownKey)?;
+
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&issuer.config.audience]);
+        validation.set_issuer(&[&issuer.config.issuer]);
+        validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
+        let subject: Subject = decode(token, key, &validation).map_err(|error| refusal(error.kind()))?.claims;
+        issuer.identity(&subject.sub).map(Some)
+    }
+
+    /// Gets newer keys of the issuer that the request's token names, unless that was tried just now. Anyone can ask for it.
+    pub(super) async fn refresh(&self, headers: &HeaderMap) {
+        let issuer = self.token(headers).ok().flatten().and_then(|token| self.issuer(token).ok());
+        if let Some(keys) = issuer.and_then(|issuer| issuer.keys.remote()) {
+            keys.refresh_on_demand().await;
+        }
+    }
+
+    fn token<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, InvalidBearer> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -150,33 +168,20 @@ impl Issuers {
             (Some(value), None) => value.to_str().map_err(|_| InvalidBearer::NotBearer)?,
         };
         let (scheme, token) = value.split_once(' ').ok_or(InvalidBearer::NotBearer)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(InvalidBearer::NotBearer);
-        }
-        self.verify(token.trim()).map(Some)
+        if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(InvalidBearer::NotBearer) }
     }
 
-    fn verify(&self, token: &str) -> Result<Identity, InvalidBearer> {
-        let unverified_header = decode_header(token).map_err(|_| InvalidBearer::Malformed)?;
-        let algorithm = unverified_header.alg;
-        if !ALGORITHMS.contains(&algorithm) {
-            return Err(InvalidBearer::Algorithm);
-        }
+    /// The issuer that the token names, which proves nothing yet.
+    fn issuer(&self, token: &str) -> Result<&Issuer, InvalidBearer> {
         let unverified: Issued = dangerous::insecure_decode_claims(token).map_err(|_| InvalidBearer::Malformed)?;
-        let issuer =
-            self.0.iter().find(|issuer| issuer.config.issuer == unverified.iss).ok_or(InvalidBearer::Issuer)?;
-        let keys = issuer.keys.load();
-        let key = find_key(&keys, unverified_header.kid.as_deref(), algorithm).ok_or(InvalidBearer::UnknownKey)?;
+        self.0.iter().find(|issuer| issuer.config.issuer == unverified.iss).ok_or(InvalidBearer::Issuer)
+    }
+}
 
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.set_audience(&[&issuer.config.audience]);
-        validation.set_issuer(&[&issuer.config.issuer]);
-        validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
-        let subject: Subject =
-            decode(token, &key.verifying, &validation).map_err(|error| refusal(error.kind()))?.claims;
-        issuer.identity(&subject.sub)
+impl InvalidBearer {
+    /// Whether newer keys of the issuer may make the token good.
+    pub(super) const fn is_for_lack_of_a_key(&self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::UnknownKey)
     }
 }
 
@@ -199,17 +204,6 @@ impl Issuer {
     }
 }
 
-/// The key that the token names; a token that names none is the only key's.
-fn find_key<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Option<&'a Key> {
-    let found = match (id, keys) {
-        (None, [only]) => only,
-        (None, _) => return None,
-        (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id))?,
-    };
-    let suits = found.algorithm.is_none_or(|own| own == algorithm);
-    (suits && found.verifying.family() == algorithm.family()).then_some(found)
-}
-
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is open, and every other kind means the same")]
 fn refusal(kind: &ErrorKind) -> InvalidBearer {
     match kind {
@@ -218,26 +212,4 @@ fn refusal(kind: &ErrorKind) -> InvalidBearer {
         ErrorKind::InvalidAudience => InvalidBearer::Audience,
         _ => InvalidBearer::Refused,
     }
-}
-
-fn load_keys(config: &JwtIssuer) -> Result<Vec<Key>, KeySetError> {
-    let path = &config.jwks;
-    let text = fs::read(path).map_err(|error| KeySetError::Read { path: path.clone(), error })?;
-    let wrong = |error: String| KeySetError::Format { path: path.clone(), error };
-    let set: JwkSet = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    let keys = set.keys.iter().filter(|jwk| !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)));
-    let keys: Vec<Key> = keys.map(|jwk| load_key(jwk).map_err(wrong)).collect::<Result<_, _>>()?;
-    if keys.is_empty() { Err(wrong("it has no key for signatures".to_owned())) } else { Ok(keys) }
-}
-
-fn load_key(jwk: &Jwk) -> Result<Key, String> {
-    if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-        return Err("it has a symmetric key, which is no proof of who made a token".to_owned());
-    }
-    let verifying = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    let algorithm = jwk.common.key_algorithm.map(|name| {
-        let parsed = name.to_string().parse::<Algorithm>();
-        parsed.map_err(|_| format!("it has a key for {name}, which is no algorithm of signatures"))
-    });
-    Ok(Key { id: jwk.common.key_id.clone(), algorithm: algorithm.transpose()?, verifying })
 }

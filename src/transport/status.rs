@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::authenticate::Unauthenticated;
+use super::{authenticate::Unauthenticated, bearer::InvalidBearer};
 use crate::{
     application::{
         check_auth_status::CheckError,
@@ -58,7 +58,10 @@ pub(super) fn of_check(error: CheckError) -> Status {
 }
 
 pub(super) fn unauthenticated(error: &Unauthenticated) -> Status {
-    with_reason(Code::Unauthenticated, error.code(), &error.to_string(), HashMap::new())
+    // Without the issuer's keys nothing is wrong with the request, and it is worth another try.
+    let is_ours = *error == Unauthenticated::Bearer(InvalidBearer::KeysUnavailable);
+    let code = if is_ours { Code::Unavailable } else { Code::Unauthenticated };
+    with_reason(code, error.code(), &error.to_string(), HashMap::new())
 }
 
 /// Our own fault: the layer that authenticates is missing.

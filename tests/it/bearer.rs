@@ -21,29 +21,29 @@ use crate::{
     reload::{GENERATION, metric, wait_for},
 };
 
-const ACCOUNT: &str = "system:serviceaccount:shop:web";
+pub(crate) const ACCOUNT: &str = "system:serviceaccount:shop:web";
 const SVID: &str = "spiffe://example.org/shop/web";
 
 /// An issuer with one key, and the file that publishes it.
-struct TestIssuer {
-    key: EncodingKey,
+pub(crate) struct TestIssuer {
+    pub(crate) key: EncodingKey,
     jwks: NamedTempFile,
 }
 
 impl TestIssuer {
-    fn new(key_id: &str) -> Self {
+    pub(crate) fn new(key_id: &str) -> Self {
         let key = EncodingKey::from_ec_der(&KeyPair::generate().unwrap().serialize_der());
         let jwks = secret_file(&Self::set(&key, key_id));
         Self { key, jwks }
     }
 
-    fn set(key: &EncodingKey, key_id: &str) -> String {
+    pub(crate) fn set(key: &EncodingKey, key_id: &str) -> String {
         let mut jwk = Jwk::from_encoding_key(key, Algorithm::ES256).unwrap();
         jwk.common.key_id = Some(key_id.to_owned());
         serde_json::to_string(&JwkSet { keys: vec![jwk] }).unwrap()
     }
 
-    fn sign(&self, key_id: &str, claims: &Value) -> String {
+    pub(crate) fn sign(&self, key_id: &str, claims: &Value) -> String {
         let header = Header { kid: Some(key_id.to_owned()), ..Header::new(Algorithm::ES256) };
         encode(&header, claims, &self.key).unwrap()
     }
@@ -53,14 +53,14 @@ impl TestIssuer {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "tokens of other issuers are judged by the system's clock")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Claims of a valid token; `with` replaces one, null removes it.
-fn claims(issuer: &str, subject: &str, with: &[(&str, Value)]) -> Value {
+pub(crate) fn claims(issuer: &str, subject: &str, with: &[(&str, Value)]) -> Value {
     let mut claims =
         json!({"iss": issuer, "sub": subject, "aud": ["mts"], "exp": now() + 600, "nbf": now() - 1, "iat": now()});
     for (name, value) in with {
@@ -83,7 +83,7 @@ fn config(identity: &str, cluster: &TestIssuer, spire: &TestIssuer) -> String {
         .replace("name = \"shop\"", &format!("name = \"shop\"\nidentities = [\"{ACCOUNT}\", \"{SVID}\"]"))
 }
 
-async fn issue(channel: Channel, authorization: &[&str]) -> Result<(), Status> {
+pub(crate) async fn issue(channel: Channel, authorization: &[&str]) -> Result<(), Status> {
     let mut request =
         Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() });
     for value in authorization {
@@ -92,7 +92,7 @@ async fn issue(channel: Channel, authorization: &[&str]) -> Result<(), Status> {
     MetabaseTokenServiceClient::new(channel).issue_metabase_token(request).await.map(|_| ())
 }
 
-fn refusal(answer: Result<(), Status>) -> (Code, String, String) {
+pub(crate) fn refusal(answer: Result<(), Status>) -> (Code, String, String) {
     let status = answer.unwrap_err();
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     (status.code(), reason, status.message().to_owned())

@@ -17,3 +17,4 @@ mod pki;
 mod process;
 mod rates;
 mod reload;
+mod remote_keys;

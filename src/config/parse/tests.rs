@@ -73,8 +73,12 @@ fn every_error_names_file_line_key_and_rule() {
             "mts.toml:5: server.identity.mtls: needs `server.tls.client_ca`, which vouches for the callers' certificates",
         ),
         (
-            "[[server.identity.jwt]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"https://x/keys\"\n",
-            "mts.toml:7: server.identity.jwt[0].jwks: must be the path of a file; URLs are not available in this version",
+            "[[server.identity.jwt]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"http://x/keys\"\n",
+            "mts.toml:7: server.identity.jwt[0].jwks: must be the path of a file or an https URL without a user name: whoever changes the keys on their way can name any caller",
+        ),
+        (
+            "[[server.identity.jwt]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k\"\njwks_ca = \"c\"\n",
+            "mts.toml:8: server.identity.jwt[0].jwks_ca: needs an https URL as `jwks`: a file has no server to vouch for",
         ),
         (
             "[server.identity]\nxfcc = { trusted = [\"10.0.0.0/8\"] }\n",
