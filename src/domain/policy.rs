@@ -19,20 +19,24 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     callers: Vec<Entry>,
+    instances: HashMap<InstanceName, InstanceIndex>,
     names: HashMap<CallerName, usize>,
     identities: HashMap<Identity, usize>,
     spiffe_prefixes: HashMap<String, usize>,
     denied: Denied,
 }
 
-/// One caller. Everything that decides lies together: with thousands of callers a decision waits for memory, not for the
-/// processor. Grants are few, so they are searched one after the other.
+/// One caller. With thousands of callers a decision waits for memory, not for the processor: the grants, which are few, are
+/// searched one after the other by a number, and only the one that is meant is looked at.
 #[derive(Clone, Debug)]
 struct Entry {
     name: CallerName,
     is_denied: bool,
-    grants: Vec<(InstanceName, Grant)>,
+    grants: Vec<(InstanceIndex, Box<Grant>)>,
 }
+
+/// Stands for the name of an instance for which something is granted.
+type InstanceIndex = usize;
 
 /// The kill switch. Metabase reactivates a deactivated person at the next sign-in, so whoever must stay out is refused
 /// here.
@@ -126,11 +130,13 @@ impl Policy {
     /// The caller already has a grant on the instance.
     pub fn add(&mut self, caller: CallerName, instance: InstanceName, grant: Grant) -> Result<(), SecondGrant> {
         let caller = self.index(caller);
+        let next = self.instances.len();
+        let instance = *self.instances.entry(instance).or_insert(next);
         let grants = &mut self.callers[caller].grants;
         if grants.iter().any(|(earlier, _)| *earlier == instance) {
             return Err(SecondGrant);
         }
-        grants.push((instance, grant));
+        grants.push((instance, Box::new(grant)));
         Ok(())
     }
 
@@ -155,8 +161,10 @@ impl Policy {
 
     /// Every rate that is granted, with the caller and the instance it is for.
     pub fn rates(&self) -> impl Iterator<Item = (&CallerName, &InstanceName, Rate)> {
-        self.callers.iter().flat_map(|entry| {
-            entry.grants.iter().filter_map(move |(instance, grant)| Some((&entry.name, instance, grant.rate?)))
+        self.instances.iter().flat_map(move |(instance, index)| {
+            let granted =
+                move |entry: &Entry| entry.grants.iter().find(|(one, _)| one == index).and_then(|(_, grant)| grant.rate);
+            self.callers.iter().filter_map(move |entry| Some((&entry.name, instance, granted(entry)?)))
         })
     }
 
@@ -218,8 +226,8 @@ impl Policy {
         if entry.is_denied {
             return Err(deny(DenyReason::CallerDenied, ""));
         }
-        let grant = entry.grants.iter().find(|(granted, _)| granted == instance).map(|(_, grant)| (&entry.name, grant));
-        grant.ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
+        let grant = self.instances.get(instance).and_then(|index| entry.grants.iter().find(|(one, _)| one == index));
+        grant.map(|(_, grant)| (&entry.name, &**grant)).ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
     }
 }
 
