@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
     num::NonZeroU32,
 };
 
@@ -11,7 +12,7 @@ use thiserror::Error;
 use super::{attributes::Attributes, lifetime::Lifetime};
 
 /// What one caller may issue on one instance. The default grants nothing but status checks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// Domains of the e-mail addresses that tokens may name.
     pub(crate) email_domains: EmailDomains,
@@ -38,7 +39,7 @@ pub struct Grant {
 }
 
 /// Requests that a caller may make on one instance, of both RPCs together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// In the long run.
     pub(crate) per_second: NonZeroU32,
@@ -93,7 +94,7 @@ impl Grant {
 }
 
 /// Domains of e-mail addresses. A domain does not include its subdomains.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EmailDomains {
     /// Every domain: `"*"` in the configuration.
     Any,
@@ -119,7 +120,7 @@ impl EmailDomains {
 }
 
 /// A name, or a beginning of names when it ends with `*`. With regard to case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// This name.
     Exact(String),
@@ -148,7 +149,7 @@ impl Pattern {
 }
 
 /// Rules for attributes by key, and maybe one for every other key (`"*"` in the configuration).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttributeRules {
     pub(crate) by_key: BTreeMap<String, AttributeRule>,
     pub(crate) others: Option<AttributeRule>,
@@ -156,7 +157,7 @@ pub struct AttributeRules {
 
 /// The type of an attribute's value. Metabase once returned all rows when an attribute's type did not match its column
 /// (Metabase issue 81821), so a type is a matter of security.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AttributeRule {
     /// `true` or `false`.
     Boolean,
@@ -237,6 +238,20 @@ impl AnchoredRegex {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl PartialEq for AnchoredRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for AnchoredRegex {}
+
+impl Hash for AnchoredRegex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Who may issue what. `Policy::decide` is pure, and the only maker of a `Permit`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     attributes,
@@ -19,6 +22,7 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     callers: Vec<Entry>,
+    grants: HashSet<Arc<Grant>>,
     instances: HashMap<InstanceName, InstanceIndex>,
     names: HashMap<CallerName, usize>,
     identities: HashMap<Identity, usize>,
@@ -27,12 +31,12 @@ pub struct Policy {
 }
 
 /// One caller. With thousands of callers a decision waits for memory, not for the processor: the grants, which are few, are
-/// searched one after the other by a number, and only the one that is meant is looked at.
+/// searched one after the other by a number, and grants that are equal, as many callers' are, are kept once.
 #[derive(Clone, Debug)]
 struct Entry {
     name: CallerName,
     is_denied: bool,
-    grants: Vec<(InstanceIndex, Box<Grant>)>,
+    grants: Vec<(InstanceIndex, Arc<Grant>)>,
 }
 
 /// Stands for the name of an instance for which something is granted.
@@ -136,7 +140,13 @@ impl Policy {
         if grants.iter().any(|(earlier, _)| *earlier == instance) {
             return Err(SecondGrant);
         }
-        grants.push((instance, Box::new(grant)));
+        let equal = self.grants.get(&grant).map(Arc::clone);
+        let grant = equal.unwrap_or_else(|| {
+            let grant = Arc::new(grant);
+            self.grants.insert(Arc::clone(&grant));
+            grant
+        });
+        grants.push((instance, grant));
         Ok(())
     }
 
@@ -162,8 +172,9 @@ impl Policy {
     /// Every rate that is granted, with the caller and the instance it is for.
     pub fn rates(&self) -> impl Iterator<Item = (&CallerName, &InstanceName, Rate)> {
         self.instances.iter().flat_map(move |(instance, index)| {
-            let granted =
-                move |entry: &Entry| entry.grants.iter().find(|(one, _)| one == index).and_then(|(_, grant)| grant.rate);
+            let granted = move |entry: &Entry| {
+                entry.grants.iter().find(|(one, _)| one == index).and_then(|(_, grant)| grant.rate)
+            };
             self.callers.iter().filter_map(move |entry| Some((&entry.name, instance, granted(entry)?)))
         })
     }
