@@ -23,6 +23,7 @@ use crate::{
         check_auth_status::CheckAuthStatus,
         generation::{Generation, Generations},
         issue_token::IssueToken,
+        shadow::Shadow,
     },
     config::{ListenAddress, ServerConfig},
     lifecycle::{GRACE_PERIOD, Stop},
@@ -157,10 +158,11 @@ impl App {
             TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
-        metrics.generation(generations.number());
+        metrics.generation(generations.number(), clock.now().seconds());
+        let shadow = Shadow::new(Arc::clone(&metrics));
         let parts = Parts {
-            issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock)),
-            check_auth_status: CheckAuthStatus::new(Arc::clone(&generations), clock),
+            issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock), shadow.clone()),
+            check_auth_status: CheckAuthStatus::new(Arc::clone(&generations), Arc::clone(&clock), shadow),
             proofs: server.proofs.clone(),
             issuers: Arc::clone(&issuers),
             reflection: server.reflection,
@@ -176,6 +178,7 @@ impl App {
             issuers: (issuer_stamps, issuers),
             hangup: reload::follow_hangup(),
             metrics: Arc::clone(&metrics),
+            clock,
         });
         Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })
     }

@@ -5,12 +5,15 @@ pub mod generation;
 pub mod issue_token;
 pub mod judge;
 pub mod rates;
+pub mod shadow;
 pub mod signing_key;
+
+use std::fmt;
 
 use crate::domain::time::UnixTime;
 
 /// Where the use cases take the time from.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> UnixTime;
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub callers: Vec<CallerConfig>,
     /// `[deny]`
     pub denied: Denied,
+    /// `[shadow]`: a configuration file whose callers and deny lists are compared with these, and where that is said.
+    pub candidate: Option<(PathBuf, Location)>,
 }
 
 /// `[[instances]]`
@@ -178,6 +180,7 @@ impl Config {
                 proofs: Proofs { local: Some(caller.clone()), ..Proofs::default() },
             },
             denied: Denied::default(),
+            candidate: None,
             callers: vec![CallerConfig {
                 name: caller,
                 identities: Vec::new(),

@@ -13,7 +13,7 @@ use crate::{
         file_stamps::FileStamps,
         load_generation::{self, LoadedFile},
     },
-    application::generation::Generations,
+    application::{Clock, generation::Generations},
     config::ServerConfig,
     telemetry::Metrics,
     transport::{bearer::Issuers, tls::CurrentTls},
@@ -41,6 +41,8 @@ pub struct Reloader {
     pub hangup: Option<Signal>,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
+    /// Tells since when a generation is in force.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Reloader {
@@ -88,7 +90,7 @@ impl Reloader {
         }
         self.stamps = stamps;
         let number = self.generations.replace(loaded.generation);
-        self.metrics.generation(number);
+        self.metrics.generation(number, self.clock.now().seconds());
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    sync::atomic::AtomicU64,
     time::Duration,
 };
 
@@ -51,7 +52,33 @@ pub struct Metrics {
     rpcs_in_flight: Gauge,
     decisions: Family<DecisionLabels, Counter>,
     generation: Gauge,
+    generation_began: Gauge<f64, AtomicU64>,
     reloads: Family<ReloadLabels, Counter>,
+    shadow_decisions: Counter,
+    shadow_changes: Family<ShadowLabels, Counter>,
+}
+
+/// What a candidate policy would do otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShadowChange {
+    /// Allow what is denied.
+    Allowed,
+    /// Deny what is allowed.
+    Denied,
+    /// Issue the token for another lifetime.
+    Lifetime,
+}
+
+impl ShadowChange {
+    /// The value of the label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Lifetime => "lifetime",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +104,14 @@ struct DecisionLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowLabels {
+    caller: String,
+    instance: String,
+    change: &'static str,
+    reason: &'static str,
+}
+
 /// Seconds. An issue takes tens of microseconds; what waits for something takes milliseconds.
 const DURATION_BUCKETS: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
@@ -96,12 +131,34 @@ impl Default for Metrics {
         registry.register("decisions", help, decisions.clone());
         let generation = Gauge::default();
         registry.register("generation", "Number of the generation in force, from 1", generation.clone());
+        let generation_began = Gauge::<f64, AtomicU64>::default();
+        let help = "When the generation in force came into force, in seconds since 1970";
+        registry.register_with_unit("generation_began_timestamp", help, Unit::Seconds, generation_began.clone());
         let reloads = Family::default();
-        let help = "Reloads while serving: of the configuration with its secrets, or of the TLS files";
+        let help =
+            "Reloads while serving: of the configuration with its secrets, of the TLS files, or of issuers' keys";
         registry.register("reloads", help, reloads.clone());
+        let shadow_decisions = Counter::default();
+        let help = "Decisions that were compared with those of the candidate policy";
+        registry.register("shadow_decisions", help, shadow_decisions.clone());
+        let shadow_changes = Family::default();
+        let help =
+            "Decisions that the candidate policy would change: to allowed, denied or another lifetime, with the reason";
+        registry.register("shadow_changes", help, shadow_changes.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
-        Self { registry, rpcs, rpc_duration, rpcs_in_flight, decisions, generation, reloads }
+        Self {
+            registry,
+            rpcs,
+            rpc_duration,
+            rpcs_in_flight,
+            decisions,
+            generation,
+            generation_began,
+            reloads,
+            shadow_decisions,
+            shadow_changes,
+        }
     }
 }
 
@@ -123,9 +180,22 @@ impl Metrics {
         self.decisions.get_or_create(&DecisionLabels { outcome, reason }).inc();
     }
 
-    /// Tells the generation in force.
-    pub fn generation(&self, number: u64) {
+    /// Tells the generation in force, and since when, in seconds since 1970.
+    pub fn generation(&self, number: u64, began: i64) {
         self.generation.set(i64::try_from(number).unwrap_or(i64::MAX));
+        #[expect(clippy::cast_precision_loss, reason = "exact for the next hundred million years")]
+        self.generation_began.set(began as f64);
+    }
+
+    /// Counts a decision that was compared with the candidate policy's.
+    pub fn shadow_compared(&self) {
+        self.shadow_decisions.inc();
+    }
+
+    /// Counts a decision that the candidate policy would change. The caller and the instance are names of the configuration.
+    pub fn shadow_changed(&self, caller: &str, instance: &str, change: ShadowChange, reason: &'static str) {
+        let (caller, instance) = (caller.to_owned(), instance.to_owned());
+        self.shadow_changes.get_or_create(&ShadowLabels { caller, instance, change: change.as_str(), reason }).inc();
     }
 
     /// Counts a reload.

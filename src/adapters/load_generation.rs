@@ -11,7 +11,7 @@ use super::{
 use crate::{
     application::{generation::Generation, signing_key::SigningKey},
     config::{Config, ConfigError, ConfigErrors, Location, Proofs},
-    domain::secret::SharedSecret,
+    domain::{policy::Policy, secret::SharedSecret},
 };
 
 /// Secrets that cannot be used, with the places in the configuration that name them.
@@ -35,7 +35,7 @@ pub struct LoadedFile {
     pub config: Config,
     /// What it comes to.
     pub loaded: Loaded,
-    /// Of the configuration file and every secret file, from before they were read.
+    /// Of the configuration file and every file it names that the generation comes from, from before they were read.
     pub stamps: FileStamps,
 }
 
@@ -64,12 +64,30 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     let name = file.display().to_string();
     let config = Config::parse(&text, &name).map_err(LoadError)?;
     stamps.extend(config.secret_files());
+    stamps.extend(config.candidate.iter().map(|(path, _)| path.as_path()));
     let mut loaded = load(&config, &name)?;
+    if let Some((path, location)) = &config.candidate {
+        match load_candidate(path) {
+            Ok(policy) => loaded.generation = loaded.generation.with_candidate(Some(policy)),
+            // A candidate decides nothing, so it stops nothing.
+            Err(errors) => loaded.warnings.extend(errors.lines().map(|rule| {
+                let (file, location) = (name.clone(), location.clone());
+                ConfigError { file, location, rule: format!("no decision is compared: {rule}") }.to_string()
+            })),
+        }
+    }
     if config.server.proofs == Proofs::default() {
         let warning = "no caller can prove who it is, so every request will be refused: configure server.identity";
         loaded.warnings.push(warning.to_owned());
     }
     Ok(LoadedFile { config, loaded, stamps })
+}
+
+/// Callers and deny lists of a configuration file. Its secrets are not read.
+fn load_candidate(file: &Path) -> Result<Policy, String> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    Config::parse(&text, &name).map(|config| config.policy()).map_err(|errors| errors.to_string())
 }
 
 fn refuse(file: &Path, rule: &dyn ToString) -> LoadError {

@@ -6,6 +6,7 @@ use super::{
     Clock,
     generation::{Generations, NotAdmitted},
     judge,
+    shadow::Shadow,
 };
 use crate::domain::{
     auth_status::{AuthStatus, Judgement},
@@ -17,6 +18,7 @@ use crate::domain::{
 pub struct CheckAuthStatus {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
+    shadow: Shadow,
 }
 
 /// What a caller wants judged.
@@ -45,8 +47,8 @@ pub enum CheckError {
 impl CheckAuthStatus {
     /// Judges by the keys of the generation in force and the time of `clock`.
     #[must_use]
-    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>) -> Self {
-        Self { generations, clock }
+    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow) -> Self {
+        Self { generations, clock, shadow }
     }
 
     /// Judges `credential` for the named instance. A bad credential is an answer, not an error.
@@ -62,7 +64,9 @@ impl CheckAuthStatus {
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current();
         let found = generation.admit(caller, instance).map_err(CheckError::NotAdmitted)?;
-        generation.policy().decide_status_check(caller, &found.instance.name).map_err(CheckError::Denied)?;
+        let decided = generation.policy().decide_status_check(caller, &found.instance.name);
+        self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
+        decided.map_err(CheckError::Denied)?;
         match credential {
             Credential::Jwt(_) if live => Err(CheckError::LiveCheckNotAvailable("live")),
             Credential::Jwt(jwt) => Ok(judge::judge(jwt, &found.instance, &found.key, self.clock.now())),

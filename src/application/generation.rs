@@ -26,6 +26,7 @@ pub struct Generation {
     instances: HashMap<InstanceName, InstanceWithKey>,
     default: Option<InstanceName>,
     policy: Policy,
+    candidate: Option<Policy>,
     rates: Rates,
 }
 
@@ -68,14 +69,21 @@ impl Generation {
             (instance.name.clone(), InstanceWithKey { instance: Arc::new(instance), key })
         };
         let rates = Rates::new(&policy, &Rates::default());
-        Self { instances: instances.into_iter().map(with_key).collect(), default, policy, rates }
+        let instances = instances.into_iter().map(with_key).collect();
+        Self { instances, default, policy, candidate: None, rates }
+    }
+
+    /// With a policy that is compared and decides nothing.
+    #[must_use]
+    pub fn with_candidate(self, candidate: Option<Policy>) -> Self {
+        Self { candidate, ..self }
     }
 
     /// The instance that a request names; the empty name stands for the only or default one.
     ///
     /// # Errors
     /// There is none.
-    fn instance(&self, name: &str) -> Result<&InstanceWithKey, NoInstance> {
+    pub(super) fn instance(&self, name: &str) -> Result<&InstanceWithKey, NoInstance> {
         let name = match (name, &self.default) {
             ("", Some(default)) => default.as_str(),
             ("", None) => return Err(NoInstance::Ambiguous),
@@ -101,6 +109,12 @@ impl Generation {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Who might issue what after the next change of the policy.
+    #[must_use]
+    pub const fn candidate(&self) -> Option<&Policy> {
+        self.candidate.as_ref()
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{
     Clock,
     generation::{Generations, NotAdmitted},
+    shadow::Shadow,
     signing_key::{SignError, Signed},
 };
 use crate::domain::{
@@ -19,6 +20,7 @@ use crate::domain::{
 pub struct IssueToken {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
+    shadow: Shadow,
 }
 
 /// A token on its way to the caller.
@@ -56,8 +58,8 @@ pub enum IssueError {
 impl IssueToken {
     /// Issues from the generation in force, with the time of `clock`.
     #[must_use]
-    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>) -> Self {
-        Self { generations, clock }
+    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow) -> Self {
+        Self { generations, clock, shadow }
     }
 
     /// Issues a token of the named instance to `caller`.
@@ -71,13 +73,23 @@ impl IssueToken {
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
         let generation = self.generations.current();
-        let found = generation.admit(caller, instance).map_err(IssueError::NotAdmitted)?;
+        let found = match generation.admit(caller, instance) {
+            Ok(found) => found,
+            Err(not_admitted) => {
+                if let NotAdmitted::Denied(denial) = &not_admitted
+                    && let Ok(found) = generation.instance(instance)
+                {
+                    self.shadow.refused(&generation, caller, &found.instance, denial, unverified);
+                }
+                return Err(IssueError::NotAdmitted(not_admitted));
+            }
+        };
         let request =
             TokenRequest::parse(unverified, Arc::clone(&found.instance)).map_err(|invalid| match invalid {
                 InvalidRequest::Violations(violations) => IssueError::Invalid(violations),
                 InvalidRequest::UrlNotConfigured => IssueError::UrlNotConfigured,
             })?;
-        let permit = match generation.policy().decide(caller, request) {
+        let permit = match self.shadow.decide(&generation, caller, request) {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(IssueError::Denied(denial)),
         };

@@ -55,7 +55,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
         Ok(addresses) => announce(&addresses, dev_secret.as_ref()),
         Err(error) => return fail(1, error),
     }
-    match app.run(stop).await {
+    match Box::pin(app.run(stop)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, error),
     }

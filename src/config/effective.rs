@@ -26,6 +26,11 @@ pub(super) fn render(config: &Config) -> String {
         put(&mut out, "tls", tls(files));
     }
     put(&mut table, "server", out);
+    if let Some((path, _)) = &config.candidate {
+        let mut shadow = Table::new();
+        put(&mut shadow, "policy", path.display().to_string());
+        put(&mut table, "shadow", shadow);
+    }
     put(&mut table, "instances", config.instances.iter().map(instance).collect::<Vec<_>>());
     if !config.callers.is_empty() {
         put(&mut table, "callers", config.callers.iter().map(caller).collect::<Vec<_>>());

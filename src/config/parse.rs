@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
     ops::Range,
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -11,7 +12,7 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, SecretSource,
+    CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
     parse_grant, parse_server,
     raw::{ClaimKey, RawCaller, RawConfig, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
@@ -67,10 +68,19 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let callers = parse_callers(raw.callers, &instances, &mut problems);
     let server = parse_server::parse_server(&raw.server, &callers, &mut problems);
     let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
+    let candidate = raw.shadow.and_then(|shadow| parse_candidate(&shadow.policy, &mut problems));
     match server {
-        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers, denied }),
+        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers, denied, candidate }),
         Some(_) | None => Err(ConfigErrors(problems.errors)),
     }
+}
+
+fn parse_candidate(path: &Spanned<String>, problems: &mut Problems<'_>) -> Option<(PathBuf, Location)> {
+    if path.get_ref().is_empty() {
+        problems.add(&path.span(), "must be the path of a configuration file");
+        return None;
+    }
+    Some((path.get_ref().into(), problems.locator.locate(&path.span())))
 }
 
 fn parse_instances(raw: Vec<RawInstance>, problems: &mut Problems<'_>) -> Vec<InstanceConfig> {

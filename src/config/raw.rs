@@ -24,6 +24,13 @@ pub(super) struct RawConfig {
     pub(super) callers: Vec<RawCaller>,
     #[serde(default)]
     pub(super) deny: RawDeny,
+    pub(super) shadow: Option<RawShadow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawShadow {
+    pub(super) policy: Text,
 }
 
 #[derive(Default, Deserialize)]

@@ -61,6 +61,7 @@ pub(crate) fn ada() -> User {
     }
 }
 
+#[derive(Debug)]
 struct StoppedClock;
 
 impl Clock for StoppedClock {

@@ -18,3 +18,4 @@ mod process;
 mod rates;
 mod reload;
 mod remote_keys;
+mod shadow;
