@@ -13,7 +13,6 @@ use std::{
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::sleep};
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
     reload::{self, Reloader},
     telemetry::Metrics,
     transport::{
-        self, Parts,
+        self, Parts, acceptor,
         bearer::{Issuers, KeyFileError},
         health::Health,
         listener::Listener,
@@ -206,8 +205,9 @@ impl App {
         let drained = CancellationToken::new();
         let probe_server = probe_listener.map(|listener| {
             let router = transport::probe_router(&health, Arc::clone(&metrics));
-            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), drained.clone().cancelled_owned())
+            router.serve_with_incoming_shutdown(acceptor::tcp(listener, None), drained.clone().cancelled_owned())
         });
+        let in_flight = Arc::clone(&metrics);
         let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
         let issuers = Arc::clone(&parts.issuers);
         let router = transport::router(parts);
@@ -221,7 +221,8 @@ impl App {
             () = keep_reloading(reloader) => {}
             () = issuers.keep_fresh() => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
-            () = expired(&stop.drain) => return Err(RunError::DrainTimedOut),
+            // A client that keeps its connection open without an RPC on it loses nothing.
+            () = expired(&stop.drain) => if in_flight.rpcs_in_flight() > 0 { return Err(RunError::DrainTimedOut) },
         }
         tracing::info!("Drained");
         Ok(())

@@ -18,6 +18,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
+use tokio::runtime::Runtime;
 
 /// Exit code of a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which service managers know not to retry.
 const EX_CONFIG: u8 = 78;
@@ -203,7 +204,7 @@ struct Explain {
 
 /// Runs the command line `arguments`, the first of which is the program's name.
 #[must_use]
-pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
@@ -216,14 +217,25 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) if serve.dev && is_typed(&matches, "config") => {
             fail(2, "--dev takes no --config: choose one")
         }
-        Command::Serve(serve) => serve::run(serve).await,
-        Command::Issue(issue) => issue::run(issue).await,
-        Command::Status(status) => status::run(status).await,
-        Command::Health(health) => health::run(health).await,
+        Command::Serve(serve) => block_on(serve::run(serve)),
+        Command::Issue(issue) => block_on(issue::run(issue)),
+        Command::Status(status) => block_on(status::run(status)),
+        Command::Health(health) => block_on(health::run(health)),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file),
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
         Command::Keygen => keygen::run(),
     }
+}
+
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, format_args!("no runtime: {error}")),
+    };
+    let code = runtime.block_on(command);
+    // What still hangs, such as a look at files on a dead file system, does not hold up the end.
+    runtime.shutdown_background();
+    code
 }
 
 /// Whether an option of the subcommand was typed, not taken from the environment.

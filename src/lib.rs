@@ -8,7 +8,8 @@
 //! - [`application`]: the use cases: issue a token, judge one
 //! - [`config`]: the configuration file, parsed into domain types
 //! - [`domain`]: the rules, without I/O
-//! - [`telemetry`]: a leaf: logs and metrics; `http_client`: a leaf: requests to configured URLs
+//! - [`telemetry`]: a leaf: logs and metrics; `http_client` and `regular_file`: leaves:
+//!   what reads configured URLs and files
 
 pub mod adapters;
 pub mod app;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod domain;
 mod http_client;
 pub mod lifecycle;
+mod regular_file;
 pub mod reload;
 pub mod telemetry;
 pub mod transport;

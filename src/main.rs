@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    metabase_token_service::cli::run(std::env::args_os()).await
+fn main() -> ExitCode {
+    metabase_token_service::cli::run(std::env::args_os())
 }

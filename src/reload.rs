@@ -5,6 +5,7 @@ use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 
@@ -45,37 +46,62 @@ pub struct Reloader {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What is wrong at the moment; none = the files are in force.
+#[derive(Debug, Default)]
+struct Errors {
+    generation: Option<String>,
+    tls: Option<String>,
+    issuers: Option<String>,
+}
+
 impl Reloader {
     /// Reloads when files change and on SIGHUP, for ever.
     pub async fn run(mut self) {
         let mut hangup = self.hangup.take();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut generation_error, mut tls_error, mut issuers_error) = (None, None, None);
+        let mut state = (self, Errors::default());
         loop {
             let is_forced = tokio::select! {
                 _ = ticks.tick() => false,
                 () = received(hangup.as_mut()) => true,
             };
-            // After a failure every tick tries again: what is missing may be a file that nobody watches yet.
-            if is_forced || generation_error.is_some() || !self.stamps.are_current() {
-                let error = self.reload_generation().err();
-                self.report("configuration", error, &mut generation_error);
-            }
-            if let Some((stamps, tls)) = &mut self.tls
-                && (is_forced || tls_error.is_some() || !stamps.are_current())
-            {
-                // Taken before the files are read: a change in between is seen at the next tick.
-                *stamps = FileStamps::take(tls.files().paths());
-                let error = tls.reload().err().map(|error| error.to_string());
-                self.report("tls", error, &mut tls_error);
-            }
-            let (stamps, issuers) = &mut self.issuers;
-            if is_forced || issuers_error.is_some() || !stamps.are_current() {
-                *stamps = FileStamps::take(self.server.proofs.key_files());
-                let error = issuers.reload().err().map(|error| error.to_string());
-                self.report("issuers", error, &mut issuers_error);
-            }
+            // Beside the serving task: a file system that hangs holds up neither requests nor the drain.
+            let looked = spawn_blocking(move || {
+                let (this, errors) = &mut state;
+                this.look(is_forced, errors);
+                state
+            });
+            state = match looked.await {
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::error!(%error, "Reloading has failed; files are not looked at any more");
+                    pending().await
+                }
+            };
+        }
+    }
+
+    /// Takes into force what has changed, or everything when that is `forced`.
+    fn look(&mut self, is_forced: bool, errors: &mut Errors) {
+        // After a failure every look tries again: what is missing may be a file that nobody watches yet.
+        if is_forced || errors.generation.is_some() || !self.stamps.are_current() {
+            let error = self.reload_generation().err();
+            self.report("configuration", error, &mut errors.generation);
+        }
+        if let Some((stamps, tls)) = &mut self.tls
+            && (is_forced || errors.tls.is_some() || !stamps.are_current())
+        {
+            // Taken before the files are read: a change in between is seen at the next look.
+            *stamps = FileStamps::take(tls.files().paths());
+            let error = tls.reload().err().map(|error| error.to_string());
+            self.report("tls", error, &mut errors.tls);
+        }
+        let (stamps, issuers) = &mut self.issuers;
+        if is_forced || errors.issuers.is_some() || !stamps.are_current() {
+            *stamps = FileStamps::take(self.server.proofs.key_files());
+            let error = issuers.reload().err().map(|error| error.to_string());
+            self.report("issuers", error, &mut errors.issuers);
         }
     }
 

@@ -168,6 +168,12 @@ impl Metrics {
         self.rpcs_in_flight.inc();
     }
 
+    /// RPCs being answered.
+    #[must_use]
+    pub fn rpcs_in_flight(&self) -> i64 {
+        self.rpcs_in_flight.get()
+    }
+
     /// Counts an RPC that was answered, or given up by the client.
     pub fn rpc_ended(&self, method: &'static str, code: &'static str, duration: Duration) {
         self.rpcs_in_flight.dec();

@@ -4,6 +4,7 @@ pub mod acceptor;
 mod authenticate;
 pub mod bearer;
 mod certificate;
+pub mod connection;
 mod convert;
 mod forwarded;
 pub mod health;

@@ -1,6 +1,6 @@
 //! Loads everything that decides about a token: all of it, or none.
 
-use std::{fs, path::Path};
+use std::{io, path::Path};
 
 use thiserror::Error;
 
@@ -12,6 +12,7 @@ use crate::{
     application::{generation::Generation, signing_key::SigningKey},
     config::{Config, ConfigError, ConfigErrors, Location, Proofs},
     domain::{policy::Policy, secret::SharedSecret},
+    regular_file,
 };
 
 /// Secrets that cannot be used, with the places in the configuration that name them.
@@ -39,6 +40,9 @@ pub struct LoadedFile {
     pub stamps: FileStamps,
 }
 
+/// Bytes of a configuration file; 10,000 callers of 10 grants have 20 MB.
+const MAX_CONFIG_BYTES: usize = 64 * 1024 * 1024;
+
 /// How often a load begins anew because files change under it. Each is over in a millisecond.
 const ATTEMPTS: usize = 5;
 
@@ -60,7 +64,7 @@ pub fn load_file(file: &Path) -> Result<LoadedFile, LoadError> {
 
 fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     let mut stamps = FileStamps::take([file]);
-    let text = fs::read_to_string(file).map_err(|error| refuse(file, &format!("cannot be read: {error}")))?;
+    let text = read(file).map_err(|error| refuse(file, &format!("cannot be read: {error}")))?;
     let name = file.display().to_string();
     let config = Config::parse(&text, &name).map_err(LoadError)?;
     stamps.extend(config.secret_files());
@@ -83,10 +87,20 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     Ok(LoadedFile { config, loaded, stamps })
 }
 
+/// The text of a configuration file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(file: &Path) -> io::Result<String> {
+    let bytes = regular_file::read(file, MAX_CONFIG_BYTES)?;
+    let text = str::from_utf8(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(text.to_owned())
+}
+
 /// Callers and deny lists of a configuration file. Its secrets are not read.
 fn load_candidate(file: &Path) -> Result<Policy, String> {
     let name = file.display().to_string();
-    let text = fs::read_to_string(file).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    let text = read(file).map_err(|error| format!("{name}: cannot be read: {error}"))?;
     Config::parse(&text, &name).map(|config| config.policy()).map_err(|errors| errors.to_string())
 }
 

@@ -1,7 +1,6 @@
 //! Reads shared secrets from files, the environment and systemd credentials.
 
 use std::{
-    fs::File,
     io::{self, Read},
     os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
@@ -15,6 +14,7 @@ use super::environment;
 use crate::{
     config::SecretSource,
     domain::secret::{SharedSecret, WeakSecret},
+    regular_file,
 };
 
 /// A secret, and what an operator should know about where it lay.
@@ -91,7 +91,7 @@ pub fn generate() -> Result<Zeroizing<String>, SecretError> {
 
 fn read_file(path: &Path, source: &SecretSource) -> Result<(Vec<u8>, Option<String>), SecretError> {
     let failed = |error| SecretError::Read { source_description: source.clone(), error };
-    let file = File::open(path).map_err(failed)?;
+    let file = regular_file::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     // Room for one byte more than allowed, so that the buffer never moves and leaves a copy behind.
     let most = SharedSecret::MAX_LEN + 1;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{EX_CONFIG, Explain, fail, print};
 use crate::{
+    adapters::load_generation,
     config::Config,
     domain::{
         caller::{Caller, CallerId, Proof},
@@ -73,7 +74,7 @@ struct Tenant {
 
 pub(super) fn explain(explain: &Explain) -> ExitCode {
     let name = explain.config.display().to_string();
-    let config = match fs::read_to_string(&explain.config) {
+    let config = match load_generation::read(&explain.config) {
         Ok(text) => Config::parse(&text, &name),
         Err(error) => return fail(EX_CONFIG, format_args!("{name}: cannot be read: {error}")),
     };

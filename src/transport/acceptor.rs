@@ -11,7 +11,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{peer::Connection, tls::CurrentTls};
+use super::{
+    connection::{Connection, Stream},
+    tls::CurrentTls,
+};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,14 +27,14 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 pub type Incoming = ReceiverStream<io::Result<Connection>>;
 
 /// Accepts from a TCP listener until the returned stream is dropped.
-pub(super) fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incoming {
+pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
         while let Some(stream) = next(|| listener.accept(), &accepted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &tls else {
-                if accepted.send(Ok(Connection::Plain(stream))).await.is_err() {
+                if accepted.send(Ok(Connection::new(Stream::Plain(stream)))).await.is_err() {
                     return;
                 }
                 continue;
@@ -39,7 +42,7 @@ pub(super) fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incomi
             let (acceptor, accepted) = (TlsAcceptor::from(tls.current()), accepted.clone());
             tokio::spawn(async move {
                 match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => _ = accepted.send(Ok(Connection::Tls(Box::new(stream)))).await,
+                    Ok(Ok(stream)) => _ = accepted.send(Ok(Connection::new(Stream::Tls(Box::new(stream))))).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake timed out"),
                 }
@@ -54,7 +57,7 @@ pub(super) fn unix(listener: UnixListener) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
         while let Some(stream) = next(|| listener.accept(), &accepted).await {
-            if accepted.send(Ok(Connection::Unix(stream))).await.is_err() {
+            if accepted.send(Ok(Connection::new(Stream::Unix(stream)))).await.is_err() {
                 return;
             }
         }

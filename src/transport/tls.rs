@@ -1,8 +1,7 @@
 //! TLS of the gRPC listener: built whole from its files, swapped whole when they change.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,10 +16,10 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::config::TlsFiles;
+use crate::{config::TlsFiles, regular_file};
 
 /// Bytes of one file; more is a wrong file.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why TLS cannot be set up from the files. Holds no key.
 #[derive(Debug, Error)]
@@ -103,9 +102,7 @@ fn load_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, Tls
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |error| TlsError::Read { path: path.to_owned(), error };
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)).map_err(failed)?;
-    Ok(bytes)
+    regular_file::read(path, MAX_FILE_BYTES).map_err(failed)
 }
 
 /// The TLS in force. A file that cannot be used leaves it as it is.

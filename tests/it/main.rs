@@ -8,6 +8,7 @@ mod authentication;
 mod bearer;
 mod command_line;
 mod configuration;
+mod connections;
 mod documentation;
 mod harness;
 mod health;

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -214,4 +215,23 @@ async fn a_revocation_takes_force_for_new_connections_and_a_bad_list_does_not() 
     wait_for(&served, TLS_SUCCEEDED, 1).await;
     MetabaseTokenServiceClient::new(channel(served.address(), tls)).issue_metabase_token(request()).await.unwrap_err();
     open.issue_metabase_token(request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_stops_neither_the_service_nor_its_end() {
+    let dir = config_dir(CONFIG, SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    let channel = Channel::from_shared(format!("http://{}", served.address())).unwrap().connect().await.unwrap();
+    for (failures, name) in [(1, "secret"), (2, "mts.toml")] {
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::rename(pipe, dir.path().join(name)).unwrap();
+        wait_for(&served, FAILED, failures).await;
+        let mut client = MetabaseTokenServiceClient::new(channel.clone());
+        client.issue_metabase_token(request()).await.unwrap();
+    }
+    served.signal("-TERM");
+    let (status, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("must be a regular file, not a folder, pipe, socket or device").count(), 2, "{log}");
 }

@@ -1,15 +1,19 @@
 //! The keys of an issuer, wherever they come from.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 
 use super::{
-    key_set::{KeySet, NotAKeySet},
+    key_set::{KeySet, MAX_BYTES, NotAKeySet},
     remote_keys::RemoteKeys,
 };
-use crate::{config::KeySource, telemetry::Metrics};
+use crate::{config::KeySource, regular_file, telemetry::Metrics};
 
 #[derive(Debug)]
 pub(super) enum IssuerKeys {
@@ -70,7 +74,8 @@ impl IssuerKeys {
     }
 }
 
-fn read(path: &PathBuf) -> Result<KeySet, KeyFileError> {
-    let json = fs::read(path).map_err(|error| KeyFileError::Read { path: path.clone(), error })?;
-    KeySet::parse(&json).map_err(|error| KeyFileError::Format { path: path.clone(), error })
+fn read(path: &Path) -> Result<KeySet, KeyFileError> {
+    let json =
+        regular_file::read(path, MAX_BYTES).map_err(|error| KeyFileError::Read { path: path.to_owned(), error })?;
+    KeySet::parse(&json).map_err(|error| KeyFileError::Format { path: path.to_owned(), error })
 }

@@ -6,6 +6,9 @@ use jsonwebtoken::{
 };
 use thiserror::Error;
 
+/// Bytes of a key set; the largest public ones have about 20 kB.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
+
 /// The keys of one issuer. Never empty.
 #[derive(Debug)]
 pub(super) struct KeySet(Vec<Key>);

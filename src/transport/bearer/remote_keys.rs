@@ -6,15 +6,16 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tokio::{
-    fs,
     sync::watch,
+    task::spawn_blocking,
     time::{Instant, sleep},
 };
 use url::Url;
 
-use super::key_set::{KeySet, NotAKeySet};
+use super::key_set::{KeySet, MAX_BYTES, NotAKeySet};
 use crate::{
     http_client::{self, FetchError},
+    regular_file,
     telemetry::Metrics,
 };
 
@@ -23,8 +24,6 @@ const REFRESH_PERIOD: Duration = Duration::from_mins(5);
 /// The least time between two fetches that requests have begun, and after a failure. The attack: tokens with made-up key
 /// IDs, which need no signature, would otherwise make one fetch each.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Bytes of a key set; the largest public ones have about 20 kB.
-const MAX_BYTES: usize = 1024 * 1024;
 
 /// Keys behind a URL. Keys that were fetched once stay in force until a fetch brings others.
 #[derive(Debug)]
@@ -134,12 +133,15 @@ impl RemoteKeys {
     async fn fetch(&self) -> Result<KeySet, RemoteKeysError> {
         let ca = match &self.ca {
             Some(path) => {
-                Some(fs::read(path).await.map_err(|error| RemoteKeysError::Ca { path: path.clone(), error })?)
+                let failed = |error| RemoteKeysError::Ca { path: path.clone(), error };
+                let file = path.clone();
+                let read = spawn_blocking(move || regular_file::read(&file, MAX_BYTES)).await;
+                Some(read.map_err(io::Error::other).flatten().map_err(failed)?)
             }
             None => None,
         };
         // A client for each fetch: it takes the CAs as they are now, and a fetch is rare.
-        let client = http_client::build(ca.as_deref())?;
+        let client = http_client::build(ca.as_deref().map(Vec::as_slice))?;
         let json = http_client::get(&client, self.url.clone(), MAX_BYTES).await?;
         Ok(KeySet::parse(&json)?)
     }

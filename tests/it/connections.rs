@@ -1,0 +1,80 @@
+//! Connections that do not behave, and how the drain ends for each.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use metabase_token_service::transport::proto::{IssueMetabaseTokenRequest, IssueMetabaseTokenResponse};
+use tokio_stream::pending;
+use tonic::{Request, client::Grpc, transport::Channel};
+
+use crate::{
+    harness::{Served, ada, program},
+    reload::wait_for,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+fn connect(served: &Served, words: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(served.address()).unwrap();
+    stream.write_all(words).unwrap();
+    // Far beyond every limit: a connection that stays open fails the test instead of hanging it.
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    stream
+}
+
+/// Whether the server closes the connection, whatever it says before.
+fn is_closed(mut stream: TcpStream) -> bool {
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn a_client_that_does_not_begin_is_sent_away() {
+    let served = Served::dev(&mut program(&[]));
+    let silent = [&b""[..], &PREFACE[..10]].map(|words| connect(&served, words));
+    let wrong = connect(&served, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for stream in silent.into_iter().chain([wrong]) {
+        assert!(is_closed(stream));
+    }
+}
+
+#[test]
+fn connections_without_an_rpc_do_not_fail_the_drain() {
+    let served = Served::dev(&mut program(&[]));
+    let _silent = connect(&served, b"");
+    // Speaks, and then never answers the server's pings.
+    let _frozen = connect(&served, &[PREFACE, SETTINGS].concat());
+    served.signal("-TERM");
+    let (status, _, log) = served.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn an_rpc_that_is_cut_off_fails_the_drain() {
+    let served = Served::dev(&mut program(&[]));
+    let channel = Channel::from_shared(format!("http://{}", served.address())).unwrap().connect().await.unwrap();
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let never_ends = tokio::spawn(async move {
+        let requests = Request::new(tokio_stream::StreamExt::chain(
+            tokio_stream::once(IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() }),
+            pending(),
+        ));
+        let codec = tonic_prost::ProstCodec::<_, IssueMetabaseTokenResponse>::default();
+        let path = "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken".parse().unwrap();
+        grpc.client_streaming(requests, path, codec).await
+    });
+    wait_for(&served, "metabase_token_service_rpcs_in_flight", 1).await;
+    served.signal("-TERM");
+    let (status, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("10 s were not enough to finish what was in flight"), "{log}");
+    never_ends.await.unwrap().unwrap_err();
+}
