@@ -58,6 +58,8 @@ pub struct WatchedFile {
     pub file: PathBuf,
     /// From before it was read.
     pub stamps: FileStamps,
+    /// Its `[server]`, which the command line may have overridden.
+    pub server: ServerConfig,
 }
 
 /// Where the server listens.
@@ -148,7 +150,8 @@ impl App {
             let address = address.to_string();
             move |error| StartError::Listen { address, purpose, error }
         };
-        let listener = Listener::bind(&server.listen).await.map_err(failed(&server.listen, "gRPC"))?;
+        let listener =
+            Listener::bind(&server.listen, server.listen_mode).await.map_err(failed(&server.listen, "gRPC"))?;
         let probe_listener = match server.probe_listen {
             Some(address) => Some(TcpListener::bind(address).await.map_err(failed(&address, "probes"))?),
             None => None,
@@ -168,7 +171,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             health: health.clone(),
         };
-        let reloader = file.map(|WatchedFile { file, stamps }| Reloader {
+        let reloader = file.map(|WatchedFile { file, stamps, server }| Reloader {
             file,
             stamps,
             server,

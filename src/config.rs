@@ -4,6 +4,7 @@ mod effective;
 mod locate;
 mod parse;
 mod parse_grant;
+mod parse_listen;
 mod parse_server;
 mod raw;
 mod server;
@@ -16,7 +17,7 @@ use std::{
 
 use thiserror::Error;
 
-pub(crate) use self::parse_server::parse_listen;
+pub(crate) use self::parse_listen::parse_listen;
 pub use self::server::{JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers};
 use crate::domain::{
     caller::CallerName,
@@ -173,6 +174,7 @@ impl Config {
         Self {
             server: ServerConfig {
                 listen: ListenAddress::Tcp(Self::DEFAULT_LISTEN),
+                listen_mode: ServerConfig::DEFAULT_LISTEN_MODE,
                 metrics_listen: Self::DEFAULT_METRICS_LISTEN,
                 reflection: true,
                 probe_listen: None,

@@ -46,9 +46,13 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     };
     let secret = config.instances.first().map(|one| one.shared_secret.clone());
     let dev_secret = secret.filter(|_| serve.dev);
+    let name =
+        serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
     let app = match App::bind(config.server, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
-        Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => return fail(EX_CONFIG, error),
+        Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => {
+            return fail(EX_CONFIG, format_args!("{name}{error}"));
+        }
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
     };
     match app.addresses() {
@@ -66,7 +70,8 @@ fn load(serve: &Serve) -> Result<(Config, Loaded, Option<WatchedFile>), String> 
         return dev().map(|(config, loaded)| (config, loaded, None));
     };
     let LoadedFile { config, loaded, stamps } = load_generation::load_file(file).map_err(|error| error.to_string())?;
-    Ok((config, loaded, Some(WatchedFile { file: file.clone(), stamps })))
+    let watched = WatchedFile { file: file.clone(), stamps, server: config.server.clone() };
+    Ok((config, loaded, Some(watched)))
 }
 
 fn dev() -> Result<(Config, Loaded), String> {

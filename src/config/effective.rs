@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use toml::{Table, Value};
 
-use super::{CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, Proofs, SecretSource, TlsFiles};
+use super::{
+    CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, ListenAddress, Proofs, SecretSource, TlsFiles,
+};
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
     instance::InstanceName,
@@ -16,6 +18,9 @@ pub(super) fn render(config: &Config) -> String {
     let mut table = Table::new();
     let mut out = Table::new();
     put(&mut out, "listen", server.listen.to_string());
+    if let ListenAddress::Unix(_) = server.listen {
+        put(&mut out, "listen_mode", format!("{:04o}", server.listen_mode));
+    }
     put(&mut out, "metrics_listen", server.metrics_listen.to_string());
     put(&mut out, "reflection", server.reflection);
     if let Some(address) = server.probe_listen {

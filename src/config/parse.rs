@@ -19,9 +19,9 @@ use super::{
 };
 use crate::domain::{
     caller::CallerName,
-    claims::ClaimNames,
+    claims::{ClaimNames, InvalidClaimName},
     identity::IdentityPattern,
-    instance::{Environment, Instance},
+    instance::{Environment, Instance, InstanceName},
     lifetime::{Lifetime, LifetimeRange},
     tenant::Tenancy,
 };
@@ -64,8 +64,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
             return Err(ConfigErrors(problems.errors));
         }
     };
+    let names: Vec<String> = raw.instances.iter().map(|one| one.name.get_ref().clone()).collect();
     let instances = parse_instances(raw.instances, &mut problems);
-    let callers = parse_callers(raw.callers, &instances, &mut problems);
+    let unnamed: Vec<String> = names.into_iter().filter(|name| name.parse::<InstanceName>().is_err()).collect();
+    let callers = parse_callers(raw.callers, &instances, &unnamed, &mut problems);
     let server = parse_server::parse_server(&raw.server, &callers, &mut problems);
     let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
     let candidate = raw.shadow.and_then(|shadow| parse_candidate(&shadow.policy, &mut problems));
@@ -105,6 +107,8 @@ fn parse_instances(raw: Vec<RawInstance>, problems: &mut Problems<'_>) -> Vec<In
     instances
 }
 
+/// What is wrong is replaced by what is most allowed, so that grants for the instance are checked all the same; the errors
+/// see to it that nobody gets to use it.
 fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<InstanceConfig> {
     problems.refuse_reserved(
         raw.next_shared_secret.as_ref(),
@@ -118,22 +122,23 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
     let shared_secret = problems.take(&span, parse_secret_source(raw.shared_secret.into_inner()));
     let instance = Instance {
         name: name?,
-        url: url.map_or(Some(None), |url| url.map(Some))?,
+        url: url.flatten(),
         environment: match raw.environment {
             RawEnvironment::Production => Environment::Production,
             RawEnvironment::Development => Environment::Development,
         },
-        lifetimes: lifetimes?,
+        lifetimes: lifetimes.unwrap_or(LifetimeRange { default: Lifetime::DEFAULT, max: Lifetime::MAX }),
         tenancy: match raw.tenancy {
             RawTenancy::Forbidden => Tenancy::Forbidden,
             RawTenancy::Optional => Tenancy::Optional,
             RawTenancy::Required => Tenancy::Required,
         },
-        claim_names: claim_names?,
+        claim_names: claim_names.unwrap_or_default(),
         is_default: raw.default.is_some_and(Spanned::into_inner),
     };
     let shared_secret_location = problems.locator.locate(&span);
-    Some(InstanceConfig { instance, shared_secret: shared_secret?, shared_secret_location })
+    let shared_secret = shared_secret.unwrap_or(SecretSource::Generated);
+    Some(InstanceConfig { instance, shared_secret, shared_secret_location })
 }
 
 fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<LifetimeRange> {
@@ -170,6 +175,11 @@ fn parse_claim_names(raw: BTreeMap<ClaimKey, Spanned<String>>, problems: &mut Pr
     }
     match names.check() {
         Ok(()) => Some(names),
+        // A name that was given is at fault, not the default that it equals.
+        Err((key, InvalidClaimName::SameAs(other))) if !spans.contains_key(key) => {
+            problems.add(spans.get(other).unwrap_or(&span), InvalidClaimName::SameAs(key));
+            None
+        }
         Err((key, error)) => {
             problems.add(spans.get(key).unwrap_or(&span), error);
             None
@@ -219,7 +229,13 @@ fn looks_like_a_secret(place: &str) -> bool {
     place.len() >= 32 && place.bytes().all(is_digit) && place.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-fn parse_callers(raw: Vec<RawCaller>, instances: &[InstanceConfig], problems: &mut Problems<'_>) -> Vec<CallerConfig> {
+/// `unnamed` are the instances whose names are wrong, for which grants are not checked.
+fn parse_callers(
+    raw: Vec<RawCaller>,
+    instances: &[InstanceConfig],
+    unnamed: &[String],
+    problems: &mut Problems<'_>,
+) -> Vec<CallerConfig> {
     let (mut names, mut identities) = (HashSet::new(), HashSet::new());
     let mut callers = Vec::with_capacity(raw.len());
     for raw in raw {
@@ -235,7 +251,7 @@ fn parse_callers(raw: Vec<RawCaller>, instances: &[InstanceConfig], problems: &m
             }
             own.push(identity);
         }
-        let grants = parse_grant::parse_grants(raw.grants, instances, problems);
+        let grants = parse_grant::parse_grants(raw.grants, instances, unnamed, problems);
         callers.extend(name.map(|name| CallerConfig { name, identities: own, grants }));
     }
     callers

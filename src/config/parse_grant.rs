@@ -19,13 +19,16 @@ use crate::domain::{
 pub(super) fn parse_grants(
     raw: Vec<RawGrant>,
     instances: &[InstanceConfig],
+    unnamed: &[String],
     problems: &mut Problems<'_>,
 ) -> Vec<(InstanceName, Grant)> {
     let mut grants: Vec<(InstanceName, Grant)> = Vec::with_capacity(raw.len());
     for raw in raw {
         let name = raw.instance.get_ref();
         let Some(found) = instances.iter().find(|one| one.instance.name.as_str() == name) else {
-            problems.add(&raw.instance.span(), "must be the name of one of the [[instances]]");
+            if !unnamed.contains(name) {
+                problems.add(&raw.instance.span(), "must be the name of one of the [[instances]]");
+            }
             continue;
         };
         if grants.iter().any(|(earlier, _)| earlier.as_str() == name) {

@@ -1,6 +1,6 @@
 //! From the shapes of the file to valid types: addresses, TLS, proofs of identity, the deny list.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf};
 
 use toml::Spanned;
 use url::Url;
@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     CallerConfig, Config, JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
     parse::Problems,
+    parse_listen::{check_distinct, parse_listen, parse_mode, parse_socket_address},
     raw::{RawDeny, RawForwarded, RawIdentity, RawJwtIssuer, RawServer, RawTls},
 };
 use crate::domain::{caller::CallerName, identity::check_trust_domain, policy::Denied, subject::Email};
@@ -28,9 +29,21 @@ pub(super) fn parse_server(
     };
     let probe_listen =
         raw.probe_listen.as_ref().map(|text| problems.take(&text.span(), parse_socket_address(text.get_ref())));
+    let listen_mode = parse_mode(raw.listen_mode.as_ref(), listen.as_ref(), problems);
+    let grpc = match &listen {
+        Some(ListenAddress::Tcp(address)) => Some(*address),
+        Some(ListenAddress::Unix(_)) | None => None,
+    };
+    let addresses = [
+        (grpc, raw.listen.as_ref()),
+        (probe_listen.flatten(), raw.probe_listen.as_ref()),
+        (metrics_listen, raw.metrics_listen.as_ref()),
+    ];
+    check_distinct(addresses, problems);
     let proofs = parse_identity(&raw.identity, raw.tls.as_ref(), callers, problems);
     Some(ServerConfig {
         listen: listen?,
+        listen_mode,
         probe_listen: probe_listen.map_or(Some(None), |address| address.map(Some))?,
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         metrics_listen: metrics_listen?,
@@ -79,13 +92,15 @@ fn parse_identity(
         }
         Some(name)
     });
-    Proofs {
-        local,
-        mtls,
-        jwt: parse_issuers(&raw.jwt, problems),
-        xfcc: raw.xfcc.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
-        linkerd: raw.linkerd.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default(),
+    let xfcc = raw.xfcc.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default();
+    let linkerd = raw.linkerd.as_ref().map(|raw| parse_trusted(raw, problems)).unwrap_or_default();
+    if let Some(text) = raw.local.as_ref().filter(|_| xfcc.any() || linkerd.any()) {
+        problems.add(
+            &text.span(),
+            "cannot stand beside `xfcc` or `linkerd`: whoever the sidecar forwards without an identity would be this caller",
+        );
     }
+    Proofs { local, mtls, jwt: parse_issuers(&raw.jwt, problems), xfcc, linkerd }
 }
 
 fn parse_issuers(raw: &[RawJwtIssuer], problems: &mut Problems<'_>) -> Vec<JwtIssuer> {
@@ -154,33 +169,6 @@ fn parse_trusted(raw: &RawForwarded, problems: &mut Problems<'_>) -> TrustedPeer
         }
     }
     trusted
-}
-
-/// Parses the address of the gRPC listener.
-pub(crate) fn parse_listen(text: &str, has_tls: bool) -> Result<ListenAddress, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
-        return match (path.is_absolute(), has_tls) {
-            (true, false) => Ok(ListenAddress::Unix(path)),
-            (true, true) => {
-                Err("must be an IP address and a port when `server.tls` is given: a Unix socket has no TLS".to_owned())
-            }
-            (false, _) => {
-                Err("must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"".to_owned())
-            }
-        };
-    }
-    let address = parse_socket_address(text)?;
-    if !has_tls && !address.ip().is_loopback() {
-        return Err("must be a loopback address (127.0.0.1 or [::1]) or a Unix socket without `server.tls`: tokens never travel in \
-                    plaintext between machines"
-            .to_owned());
-    }
-    Ok(ListenAddress::Tcp(address))
-}
-
-fn parse_socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:50051\"".to_owned())
 }
 
 pub(super) fn parse_deny(raw: RawDeny, callers: &[CallerConfig], problems: &mut Problems<'_>) -> Denied {

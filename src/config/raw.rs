@@ -14,7 +14,7 @@ type Text = Spanned<String>;
 type Reserved = Option<Spanned<IgnoredAny>>;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a configuration")]
 pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) server: RawServer,
@@ -28,13 +28,13 @@ pub(super) struct RawConfig {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [shadow]")]
 pub(super) struct RawShadow {
     pub(super) policy: Text,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [deny]")]
 pub(super) struct RawDeny {
     #[serde(default)]
     pub(super) callers: Vec<Text>,
@@ -47,9 +47,10 @@ pub(super) struct RawDeny {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [server]")]
 pub(super) struct RawServer {
     pub(super) listen: Option<Text>,
+    pub(super) listen_mode: Option<Text>,
     pub(super) metrics_listen: Option<Text>,
     #[serde(default)]
     pub(super) reflection: bool,
@@ -60,7 +61,7 @@ pub(super) struct RawServer {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [server.tls]")]
 pub(super) struct RawTls {
     pub(super) certificate: Text,
     pub(super) private_key: Text,
@@ -69,7 +70,7 @@ pub(super) struct RawTls {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [server.identity]")]
 pub(super) struct RawIdentity {
     pub(super) local: Option<Text>,
     #[serde(default)]
@@ -81,7 +82,7 @@ pub(super) struct RawIdentity {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [[server.identity.jwt]]")]
 pub(super) struct RawJwtIssuer {
     pub(super) issuer: Text,
     pub(super) audience: Text,
@@ -92,13 +93,13 @@ pub(super) struct RawJwtIssuer {
 
 /// Which peers may forward an identity.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table { trusted = [...] }")]
 pub(super) struct RawForwarded {
     pub(super) trusted: Spanned<Vec<Text>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [[instances]]")]
 pub(super) struct RawInstance {
     pub(super) name: Text,
     #[serde(default)]
@@ -145,14 +146,14 @@ pub(super) enum ClaimKey {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table { default = \"10m\", max = \"1h\" }")]
 pub(super) struct RawLifetimes {
     pub(super) default: Option<Text>,
     pub(super) max: Option<Text>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [[callers]]")]
 pub(super) struct RawCaller {
     pub(super) name: Text,
     #[serde(default)]
@@ -162,7 +163,7 @@ pub(super) struct RawCaller {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [[callers.grants]]")]
 pub(super) struct RawGrant {
     pub(super) instance: Text,
     #[serde(default)]
@@ -187,7 +188,7 @@ pub(super) struct RawGrant {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table { per_second = 200, burst = 400 }")]
 pub(super) struct RawRate {
     pub(super) per_second: NonZeroU32,
     pub(super) burst: Option<NonZeroU32>,

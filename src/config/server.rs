@@ -15,6 +15,8 @@ use crate::domain::caller::CallerName;
 pub struct ServerConfig {
     /// Where gRPC is served. Without `tls`: loopback or a Unix socket.
     pub listen: ListenAddress,
+    /// Permission bits of the Unix socket: who may connect.
+    pub listen_mode: u32,
     /// Where health alone is served, in plaintext and to anyone: for probes that cannot prove who they are.
     pub probe_listen: Option<SocketAddr>,
     /// TLS of `listen`.
@@ -25,6 +27,11 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// Which proofs of identity count.
     pub proofs: Proofs,
+}
+
+impl ServerConfig {
+    /// Only the user that the service runs as.
+    pub const DEFAULT_LISTEN_MODE: u32 = 0o600;
 }
 
 /// `[server.tls]`: where the files are.

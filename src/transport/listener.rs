@@ -1,14 +1,21 @@
 //! Binds the gRPC address: TCP on loopback, or a Unix socket that disappears with the process.
 
 use std::{
-    fs, io,
-    os::unix::{fs::FileTypeExt as _, net::UnixStream},
+    fs::{self, Permissions},
+    io,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
 };
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixSocket};
 
 use crate::config::ListenAddress;
+
+/// Connections to the Unix socket that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// A bound address.
 #[derive(Debug)]
@@ -20,15 +27,20 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// A Unix socket gets `mode` before anyone can connect.
+    ///
     /// # Errors
     /// The address cannot be bound, for example because another process has it.
-    pub async fn bind(address: &ListenAddress) -> io::Result<Self> {
+    pub async fn bind(address: &ListenAddress, mode: u32) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             ListenAddress::Unix(path) => {
                 remove_stale(path)?;
-                let listener = UnixListener::bind(path)?;
-                Ok(Self::Unix(listener, SocketFile(path.clone())))
+                let socket = UnixSocket::new_stream()?;
+                socket.bind(path)?;
+                let file = SocketFile(path.clone());
+                fs::set_permissions(path, Permissions::from_mode(mode))?;
+                Ok(Self::Unix(socket.listen(BACKLOG)?, file))
             }
         }
     }

@@ -1,6 +1,9 @@
 //! `serve` as a process: addresses, signals, exit codes.
 
-use std::{os::unix::net::UnixListener, path::Path};
+use std::{
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    path::Path,
+};
 
 use crate::harness::{CONFIG, SECRET, Served, config_dir, outcome, program, run};
 
@@ -86,6 +89,8 @@ fn a_unix_socket_is_served_and_removed() {
     };
     let served = Served::start(&mut serve());
     assert!(served.announced.starts_with(&format!("gRPC on {listen} (plaintext)\n")), "{}", served.announced);
+    let mode = || std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
     let health = |listen: &str| outcome(&run(&mut program(&["health", "--address", listen])));
     assert_eq!(health(&listen), (Some(0), "SERVING\n".to_owned(), String::new()));
     // A second process does not take the socket of a living one away.
@@ -94,6 +99,13 @@ fn a_unix_socket_is_served_and_removed() {
     served.signal("-TERM");
     assert_eq!(served.wait().0.code(), Some(0));
     assert!(!Path::new(&socket).exists());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let with_mode = format!("\n    listen = \"{listen}\"\nlisten_mode = \"0660\"");
+    std::fs::write(&file, text.replace("\n    listen = \"127.0.0.1:0\"", &with_mode)).unwrap();
+    let served = Served::start(program(&["serve", "--config"]).arg(&file));
+    assert_eq!(mode(), 0o660);
+    served.signal("-TERM");
+    assert_eq!(served.wait().0.code(), Some(0));
     // Another file is not removed.
     std::fs::write(&socket, "precious").unwrap();
     let (code, _, err) = outcome(&run(&mut serve()));

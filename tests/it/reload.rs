@@ -235,3 +235,19 @@ async fn a_pipe_in_place_of_a_file_stops_neither_the_service_nor_its_end() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("must be a regular file, not a folder, pipe, socket or device").count(), 2, "{log}");
 }
+
+#[tokio::test]
+async fn only_a_change_of_the_server_section_itself_takes_a_restart() {
+    let dir = config_dir(CONFIG, SECRET);
+    let file = dir.path().join("mts.toml");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--config"];
+    let served = Served::start(program(&serve).arg(&file));
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n# A comment.\n")).unwrap();
+    wait_for(&served, GENERATION, 2).await;
+    fs::write(&file, text.replace("[server]", "[server]\nreflection = true")).unwrap();
+    wait_for(&served, GENERATION, 3).await;
+    served.signal("-TERM");
+    let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
+    assert_eq!(log.matches("A change of [server] takes a restart").count(), 1, "{log}");
+}

@@ -64,6 +64,28 @@ fn every_error_names_file_line_key_and_rule() {
             "[server]\nlisten = \"unix:mts.sock\"\n",
             "mts.toml:5: server.listen: must be an absolute path after \"unix:\", such as \"unix:/run/mts/mts.sock\"",
         ),
+        ("[server]\nlisten_mode = \"0660\"\n", "mts.toml:5: server.listen_mode: needs a Unix socket as `listen`"),
+        (
+            "[server]\nlisten = \"unix:/run/mts.sock\"\nlisten_mode = \"660\"\n",
+            "mts.toml:6: server.listen_mode: must be four octal digits beginning with 0, such as \"0660\"",
+        ),
+        (
+            "[server]\nprobe_listen = \"0.0.0.0:9464\"\n",
+            "mts.toml:5: server.probe_listen: 127.0.0.1:9464 and 0.0.0.0:9464 collide: every listener needs an address of its own",
+        ),
+        (
+            "[server]\nmetrics_listen = \"127.0.0.1:50051\"\n",
+            "mts.toml:5: server.metrics_listen: 127.0.0.1:50051 and 127.0.0.1:50051 collide: every listener needs an address of its own",
+        ),
+        (
+            "server = 1\n",
+            "mts.toml:4: instances[0].server: unknown field `server`, expected one of `name`, `default`, `url`, `environment`, `shared_secret`, `next_shared_secret`, `token_lifetime`, `tenancy`, `claims`",
+        ),
+        ("[server]\ntls = 1\n", "mts.toml:5: server.tls: invalid type: integer `1`, expected a table [server.tls]"),
+        (
+            "claims = { email = \"groups\" }\n",
+            "mts.toml:4: instances[0].claims.email: must not be the same as `groups`: two claims of one name overwrite each other",
+        ),
         (
             "[server.identity]\nlocal = \"shop\"\n",
             "mts.toml:5: server.identity.local: must be the name of one of the [[callers]]",
@@ -190,7 +212,7 @@ fn all_errors_come_at_once() {
 #[test]
 fn the_effective_configuration_parses_to_itself() {
     let text = format!(
-        "[server]\nlisten = \"unix:/run/mts.sock\"\nreflection = true\n[server.identity]\nlocal = \"shop\"\nxfcc = {{ trusted = [\"unix\"] }}\n[deny]\nemails = [\"eve@example.com\"]\ncallers = [\"shop\"]\n{INSTANCE}url = \
+        "[server]\nlisten = \"unix:/run/mts.sock\"\nreflection = true\nlisten_mode = \"0660\"\n[server.identity]\nxfcc = {{ trusted = [\"unix\"] }}\n[deny]\nemails = [\"eve@example.com\"]\ncallers = [\"shop\"]\n{INSTANCE}url = \
          \"https://bi.example.com/\"\nclaims = {{ email = \"mail\" }}\ntenancy = \"required\"\n[[callers]]\nname = \
          \"shop\"\nidentities = [\"spiffe://example.org/shop\"]\n[[callers.grants]]\ninstance = \"main\"\nemail_domains = \
          [\"Example.com\"]\ngroups = [\"A\", \"B *\"]\nattributes = {{ id = \"integer\", region = [\"emea\"], code = {{ regex = \
@@ -206,4 +228,36 @@ fn the_effective_configuration_parses_to_itself() {
     ] {
         assert!(effective.contains(line), "{line} in\n{effective}");
     }
+}
+
+#[test]
+fn a_mistake_in_an_instance_hides_none_in_its_grants_and_makes_none_up() {
+    let text = "[[instances]]\nname = \"main\"\nurl = \"ftp://x\"\nshared_secret = { file = \"/a\" }\n\
+                [[instances]]\nname = \"a b\"\nshared_secret = { file = \"/b\" }\n\
+                [[callers]]\nname = \"shop\"\n\
+                [[callers.grants]]\ninstance = \"main\"\nemail_domains = [\"x\"]\n\
+                [[callers.grants]]\ninstance = \"a b\"\n";
+    let errors = errors(text);
+    let keys: Vec<&str> = errors.iter().map(|error| error.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(keys, ["instances[0].url", "instances[1].name", "callers[0].grants[0].email_domains[0]"], "{errors:#?}");
+}
+
+#[test]
+fn a_caller_on_this_machine_and_a_sidecar_on_it_exclude_each_other() {
+    let text = format!(
+        "{INSTANCE}[server.identity]\nlocal = \"shop\"\nxfcc = {{ trusted = [\"loopback\"] }}\n[[callers]]\nname = \"shop\"\n"
+    );
+    assert_eq!(
+        errors(&text),
+        [
+            "mts.toml:5: server.identity.local: cannot stand beside `xfcc` or `linkerd`: whoever the sidecar forwards without an identity would be this caller"
+        ]
+    );
+}
+
+#[test]
+fn a_socket_path_has_to_fit() {
+    let path = |bytes: usize| format!("{INSTANCE}[server]\nlisten = \"unix:/{}\"\n", "x".repeat(bytes - 1));
+    assert_eq!(errors(&path(107)), [] as [&str; 0]);
+    assert_eq!(errors(&path(108)), ["mts.toml:5: server.listen: must be a path of at most 107 bytes after \"unix:\""]);
 }
