@@ -263,6 +263,11 @@ fn prefix_lines(prefix: &str, lines: &[String]) -> String {
     lines.iter().flat_map(|line| [prefix, line, "\n"]).collect()
 }
 
+/// Standard error, for what is beside the result.
+fn print_aside(text: impl Display) -> io::Result<()> {
+    write!(io::stderr(), "{text}")
+}
+
 /// Standard output; a reader that went away ends the command quietly.
 fn print(text: impl Display) -> ExitCode {
     match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {

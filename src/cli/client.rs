@@ -1,33 +1,96 @@
 //! What the client commands share: connecting, and showing what the server refused.
 
-use std::{error::Error, fmt::Write as _, fs, path::Path};
+use std::{error::Error, fmt::Write as _, fs, path::Path, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
 use tonic::{
-    Status,
+    Response, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
 
 use super::Server;
 
+/// A connection to the service. Whatever is done over it has to be done in time.
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+    address: String,
+    deadline: Deadline,
+    /// What may be the matter if the server breaks the connection.
+    if_broken: &'static str,
+}
+
+/// The end of `--timeout`.
+struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
 /// Connects to the service.
-pub(super) async fn connect(server: &Server) -> Result<Channel, String> {
-    let address = &server.address;
-    let is_uri = address.starts_with("unix:") || address.contains("://");
-    // The attack: whoever sets the address takes the TLS away that the command asked for.
-    if server.tls_ca.is_some() && is_uri && !address.starts_with("https://") {
-        return Err(format!("--address {address:?} must be HOST:PORT or https://HOST:PORT with --tls-ca"));
-    }
-    let scheme = if server.tls_ca.is_some() { "https" } else { "http" };
-    let uri = if is_uri { address.clone() } else { format!("{scheme}://{address}") };
-    let endpoint = Endpoint::from_shared(uri)
-        .map_err(|_| format!("--address {address:?} must be HOST:PORT, http://HOST:PORT or unix:/PATH"))?;
+pub(super) async fn connect(server: &Server) -> Result<Connection, String> {
+    let deadline = Deadline { at: Instant::now() + server.timeout, timeout: server.timeout };
+    let address = server.address.clone();
+    let endpoint = Endpoint::from_shared(uri(server)?).map_err(|_| malformed(&address))?;
     let endpoint = match tls(server)? {
         Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("--tls-ca: {}", with_causes(&error)))?,
         None => endpoint,
     };
-    let endpoint = endpoint.connect_timeout(server.timeout).timeout(server.timeout);
-    endpoint.connect().await.map_err(|error| format!("cannot connect to {address}: {}", with_causes(&error)))
+    match timeout_at(deadline.at, endpoint.connect()).await {
+        Ok(Ok(channel)) => Ok(Connection { channel, address, deadline, if_broken: if_broken(server) }),
+        Ok(Err(error)) => {
+            let broken = ["alert", "broken", "canceled", "closed", "reset"];
+            let text = with_causes(&error);
+            let likely = broken.iter().any(|word| text.contains(word)).then(|| if_broken(server));
+            Err(format!("cannot connect to {address}: {}", with_hint(&error, likely)))
+        }
+        Err(_) => Err(deadline.passed(&address)),
+    }
+}
+
+impl Connection {
+    /// Waits for the answer to an RPC.
+    pub(super) async fn answer<T>(&self, rpc: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
+        match timeout_at(self.deadline.at, rpc).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            // Not from the server: the connection broke, as it does when a certificate is refused after the handshake.
+            Ok(Err(status)) if status.source().is_some() => {
+                Err(format!("{}: {}", self.address, with_hint(&status, Some(self.if_broken))))
+            }
+            Ok(Err(status)) => Err(describe(&status)),
+            Err(_) => Err(self.deadline.passed(&self.address)),
+        }
+    }
+}
+
+impl Deadline {
+    fn passed(&self, address: &str) -> String {
+        format!("no answer from {address} within {} (--timeout)", humantime::format_duration(self.timeout))
+    }
+}
+
+fn malformed(address: &str) -> String {
+    format!("--address {address:?} must be HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/PATH")
+}
+
+fn uri(server: &Server) -> Result<String, String> {
+    let address = &server.address;
+    let has_ca = server.tls_ca.is_some();
+    if let Some(path) = address.strip_prefix("unix:") {
+        if has_ca {
+            return Err(format!("--address {address:?} must be HOST:PORT or https://HOST:PORT with --tls-ca"));
+        }
+        return if path.starts_with('/') { Ok(address.clone()) } else { Err(malformed(address)) };
+    }
+    let (scheme, authority) = address.split_once("://").unwrap_or((if has_ca { "https" } else { "http" }, address));
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let has_port = authority.parse::<http::uri::Authority>().is_ok_and(|authority| authority.port_u16().is_some());
+    match (scheme, has_ca) {
+        // The attack: whoever sets the address takes the TLS away that the command asked for.
+        ("http", true) => Err(format!("--address {address:?} must be HOST:PORT or https://HOST:PORT with --tls-ca")),
+        ("https", false) => Err(format!("--address {address:?} needs --tls-ca, the CA to trust")),
+        ("http" | "https", _) if has_port => Ok(format!("{scheme}://{authority}")),
+        _ => Err(malformed(address)),
+    }
 }
 
 fn tls(server: &Server) -> Result<Option<ClientTlsConfig>, String> {
@@ -56,8 +119,36 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+const fn if_broken(server: &Server) -> &'static str {
+    match (&server.tls_ca, &server.tls_certificate) {
+        (None, _) => "the server broke the connection; if it speaks TLS, give --tls-ca",
+        (Some(_), None) => {
+            "the server broke the connection; if it asks for a client certificate, give --tls-certificate and --tls-key"
+        }
+        (Some(_), Some(_)) => "the server broke the connection; perhaps it does not accept --tls-certificate",
+    }
+}
+
+/// The error, what it comes from, and the way out where it is known, or else what is `likely`.
+fn with_hint(error: &dyn Error, likely: Option<&str>) -> String {
+    let text = with_causes(error);
+    let hints = [
+        ("UnknownIssuer", "the server's certificate is not of the CA in --tls-ca"),
+        ("BadSignature", "the server's certificate is not of the CA in --tls-ca, but of another with its name"),
+        ("not valid for name", "the server's certificate has another name: say which with --tls-server-name"),
+        ("InvalidContentType", "the server does not speak TLS: leave --tls-ca out"),
+        ("Connection refused", "nothing listens there"),
+        ("frame with invalid size", "the server does not speak plaintext HTTP/2; if it speaks TLS, give --tls-ca"),
+    ];
+    let known = hints.into_iter().find(|(cause, _)| text.contains(cause)).map(|(_, hint)| hint);
+    match known.or(likely) {
+        Some(hint) => format!("{hint} ({text})"),
+        None => text,
+    }
+}
+
 /// The code and message, and one line for each violation or reason.
-pub(super) fn describe(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     let mut text = format!("{:?}: {}", status.code(), status.message());
     let details = status.get_error_details();
     if let Some(bad_request) = details.bad_request() {

@@ -7,14 +7,15 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use super::{Health, client, fail, print};
 
 pub(super) async fn run(health: Health) -> ExitCode {
-    let channel = match client::connect(&health.server).await {
-        Ok(channel) => channel,
+    let connection = match client::connect(&health.server).await {
+        Ok(connection) => connection,
         Err(error) => return fail(1, error),
     };
     let request = HealthCheckRequest { service: health.service };
-    match HealthClient::new(channel).check(request).await.map(tonic::Response::into_inner) {
+    let mut client = HealthClient::new(connection.channel.clone());
+    match connection.answer(client.check(request)).await {
         Ok(response) if response.status() == ServingStatus::Serving => print("SERVING\n"),
         Ok(response) => fail(1, response.status().as_str_name()),
-        Err(status) => fail(1, client::describe(&status)),
+        Err(error) => fail(1, error),
     }
 }

@@ -1,11 +1,11 @@
 //! `issue`
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use prost_types::Timestamp;
 use serde_json::json;
 
-use super::{Issue, client, fail, print};
+use super::{Issue, client, fail, print, print_aside};
 use crate::transport::proto::{
     GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant, User,
     metabase_token_service_client::MetabaseTokenServiceClient,
@@ -17,24 +17,42 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(issue: Issue) -> ExitCode {
-    let channel = match client::connect(&issue.server).await {
-        Ok(channel) => channel,
+    let connection = match client::connect(&issue.server).await {
+        Ok(connection) => connection,
         Err(error) => return fail(1, error),
     };
     let is_json = issue.json;
-    let answer = match request(issue) {
-        Ok(request) => MetabaseTokenServiceClient::new(channel).issue_metabase_token(request).await,
+    let request = match request(issue) {
+        Ok(request) => request,
         Err(error) => return fail(2, error),
     };
-    match answer.map(tonic::Response::into_inner) {
+    let mut client = MetabaseTokenServiceClient::new(connection.channel.clone());
+    match connection.answer(client.issue_metabase_token(request)).await {
         Ok(response) if is_json => print(format_args!("{:#}\n", as_json(&response))),
-        Ok(response) => print(as_text(&response)),
-        Err(status) => fail(1, client::describe(&status)),
+        Ok(response) => {
+            // The token alone on standard output, so that it can go into a file or a pipe.
+            let _ = print_aside(about(&response));
+            print(format_args!("{}\n", response.jwt))
+        }
+        Err(error) => fail(1, error),
     }
+}
+
+/// The pairs as a map, in which no key was given twice.
+fn distinct(option: &str, pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+    let mut map = BTreeMap::new();
+    for (key, value) in pairs {
+        if map.contains_key(&key) {
+            return Err(format!("{option} {key}=… is given more than once"));
+        }
+        map.insert(key, value);
+    }
+    Ok(map)
 }
 
 fn request(issue: Issue) -> Result<IssueMetabaseTokenRequest, String> {
     let names = issue.groups;
+    let tenant_attributes = distinct("--tenant-attribute", issue.tenant_attributes)?;
     Ok(IssueMetabaseTokenRequest {
         instance: issue.instance,
         user: Some(User {
@@ -44,8 +62,8 @@ fn request(issue: Issue) -> Result<IssueMetabaseTokenRequest, String> {
             last_name: issue.last_name,
         }),
         groups: (issue.no_groups || !names.is_empty()).then_some(GroupList { names }),
-        attributes: issue.attributes.into_iter().collect(),
-        tenant: issue.tenant.map(|slug| Tenant { slug, attributes: issue.tenant_attributes.into_iter().collect() }),
+        attributes: distinct("--attribute", issue.attributes)?,
+        tenant: issue.tenant.map(|slug| Tenant { slug, attributes: tenant_attributes }),
         lifetime: issue.lifetime.map(lifetime).transpose()?,
         return_to: issue.return_to,
     })
@@ -66,15 +84,15 @@ fn as_json(response: &IssueMetabaseTokenResponse) -> serde_json::Value {
     })
 }
 
-fn as_text(response: &IssueMetabaseTokenResponse) -> String {
+/// Everything but the token.
+fn about(response: &IssueMetabaseTokenResponse) -> String {
     let time = |time: Option<Timestamp>| time.map(text).unwrap_or_default();
     let sso_url = match response.sso_url.as_str() {
         "" => String::new(),
         url => format!("sso url            {url}\n"),
     };
     format!(
-        "token              {}\nissued             {}\nexpires            {}\nexchange at latest {}\nfingerprint        {}\n{sso_url}",
-        response.jwt,
+        "issued             {}\nexpires            {}\nexchange at latest {}\nfingerprint        {}\n{sso_url}",
         time(response.issue_time),
         time(response.expire_time),
         time(response.exchange_deadline),

@@ -85,7 +85,7 @@ pub(super) fn explain(explain: &Explain) -> ExitCode {
     let request: Request =
         match read(&explain.request).and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())) {
             Ok(request) => request,
-            Err(error) => return fail(2, format_args!("--request: {error}")),
+            Err(error) => return fail(INVALID, format_args!("--request: {error}")),
         };
     let caller = match caller(&config, &explain.caller) {
         Ok(caller) => caller,

@@ -23,15 +23,16 @@ pub(super) async fn run(status: Status) -> ExitCode {
         Ok(jwt) => jwt,
         Err(error) => return fail(1, format_args!("--jwt-file {}: {error}", status.jwt_file.display())),
     };
-    let channel = match client::connect(&status.server).await {
-        Ok(channel) => channel,
+    let connection = match client::connect(&status.server).await {
+        Ok(connection) => connection,
         Err(error) => return fail(1, error),
     };
     let credential = Some(Credential::Jwt(jwt.trim().to_owned()));
     let request = CheckAuthStatusRequest { instance: status.instance, credential, live: false };
-    let response = match MetabaseTokenServiceClient::new(channel).check_auth_status(request).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return fail(1, client::describe(&status)),
+    let mut client = MetabaseTokenServiceClient::new(connection.channel.clone());
+    let response = match connection.answer(client.check_auth_status(request)).await {
+        Ok(response) => response,
+        Err(error) => return fail(1, error),
     };
     let printed = if status.json { format!("{:#}\n", as_json(&response)) } else { as_text(&response) };
     match response.status() {

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::TcpListener,
     process::{Output, Stdio},
 };
 
@@ -68,8 +69,15 @@ fn status_reads_standard_input_and_tells_by_exit_code() {
 #[test]
 fn issue_prints_text_and_every_violation() {
     let served = Served::dev(&mut program(&[]));
-    let (code, out, _) = outcome(&issue(&served, &["--no-groups"]));
-    assert!(code == Some(0) && out.starts_with("token              eyJ") && out.contains("\nfingerprint "), "{out}");
+    let (code, out, err) = outcome(&issue(&served, &["--no-groups"]));
+    assert!(code == Some(0) && out.starts_with("eyJ") && out.lines().count() == 1, "{out}");
+    assert!(err.starts_with("issued  ") && err.contains("\nfingerprint "), "{err}");
+    for option in ["--attribute", "--tenant-attribute"] {
+        let twice = ["--tenant", "acme", option, "region=emea", option, "region=apac"];
+        let (code, out, err) = outcome(&issue(&served, &twice));
+        let expected = format!("error: {option} region=… is given more than once\n");
+        assert_eq!((code, out.as_str(), err), (Some(2), "", expected));
+    }
     let (code, out, err) = outcome(&issue(&served, &["--lifetime", "1s", "--attribute", "email=x", "--instance", ""]));
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert_eq!(err.lines().count(), 3, "{err}");
@@ -87,6 +95,30 @@ fn a_server_that_is_not_there_is_named() {
     for command in [&["health"][..], &["status"]] {
         let (code, _, err) = outcome(&run(program(command).args(["--address", &address])));
         assert!(code == Some(1) && err.contains(&format!("cannot connect to {address}: ")), "{err}");
+    }
+}
+
+#[test]
+fn the_timeout_covers_everything_and_names_the_server() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let ca = TestCa::new();
+    ca.server_tls(&[]);
+    for tls in [&[][..], &["--tls-ca", ca.path("ca.pem").to_str().unwrap()]] {
+        let arguments = ["health", "--timeout", "200ms", "--address", &address];
+        let (code, out, err) = outcome(&run(program(&arguments).args(tls)));
+        let expected = format!("error: no answer from {address} within 200ms (--timeout)\n");
+        assert_eq!((code, out.as_str(), err), (Some(1), "", expected));
+    }
+}
+
+#[test]
+fn an_address_says_how_and_where() {
+    for address in
+        ["localhost", "http://localhost", "ftp://localhost:1", "unix:relative", "https://localhost:1", ":1 2"]
+    {
+        let (code, _, err) = outcome(&run(&mut program(&["health", "--address", address])));
+        assert!(code == Some(1) && err.starts_with(&format!("error: --address {address:?} ")), "{err}");
     }
 }
 
@@ -139,12 +171,27 @@ fn the_clients_speak_mutual_tls() {
     let (code, out, err) = outcome(&run(program(&["health"]).args(trust).args(own)));
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "SERVING\n", ""));
     let (code, out, err) = outcome(&run(program(&["issue"]).args(PERSON).args(trust).args(own)));
-    assert!(code == Some(0) && out.starts_with("token "), "{err}");
+    assert!(code == Some(0) && out.starts_with("eyJ"), "{err}");
     let plain = format!("http://{}", served.address());
     let (code, _, err) = outcome(&run(program(&["health", "--address", &plain, "--tls-ca"]).arg(&ca_file)));
     assert!(code == Some(1) && err.contains("must be HOST:PORT or https://HOST:PORT with --tls-ca"), "{err}");
-    let (code, _, err) = outcome(&run(program(&["health"]).args(trust)));
-    assert!(code == Some(1) && !err.is_empty(), "{err}");
+    let stranger = TestCa::new();
+    stranger.server_tls(&[]);
+    let other_ca = stranger.path("ca.pem");
+    let trusting_another = ["--address", served.address(), "--tls-ca", other_ca.to_str().unwrap()];
+    let unnamed = ["--address", served.address(), "--tls-ca", ca_file.to_str().unwrap()];
+    let dev = Served::dev(&mut program(&[]));
+    let to_plaintext = ["--address", dev.address(), "--tls-ca", ca_file.to_str().unwrap()];
+    for (name, arguments, hint) in [
+        ("no certificate", &trust[..], "if it asks for a client certificate, give --tls-certificate and --tls-key"),
+        ("another CA", &trusting_another, "the server's certificate is not of the CA in --tls-ca"),
+        ("another name", &unnamed, "the server's certificate has another name: say which with --tls-server-name"),
+        ("TLS to plaintext", &to_plaintext, "the server does not speak TLS: leave --tls-ca out"),
+        ("plaintext to TLS", &["--address", served.address()], "if it speaks TLS, give --tls-ca"),
+    ] {
+        let (code, _, err) = outcome(&run(program(&["health"]).args(arguments)));
+        assert!(code == Some(1) && err.contains(hint), "{name}: {err}");
+    }
 }
 
 #[test]
@@ -194,7 +241,7 @@ fn policy_explain_tells_decision_grant_and_rule_without_secrets() {
     assert_eq!((code, out.as_str()), (Some(4), ""));
     assert!(err.contains("error: user.email: must be an e-mail address"), "{err}");
     let (code, _, err) = explain("shop", "{\"usr\":{}}");
-    assert!(code == Some(2) && err.contains("unknown field `usr`"), "{err}");
+    assert!(code == Some(4) && err.contains("unknown field `usr`"), "{err}");
     let (code, _, err) = explain("no such caller", "{}");
     assert!(code == Some(2) && err.contains("not one of the [[callers]]"), "{err}");
 }
