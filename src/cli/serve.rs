@@ -119,6 +119,7 @@ fn announce(addresses: &Addresses, dev_secret: Option<&SecretSource>) {
              metabase.token.v1.MetabaseTokenService/IssueMetabaseToken\n"
         );
     }
+    tracing::info!(grpc = %addresses.grpc, tls = addresses.has_tls, metrics = %addresses.metrics, "Serving");
     // Whoever closed standard output does not want to know.
     let _ = print(format_args!("{text}ready\n"));
 }
