@@ -21,7 +21,7 @@ use super::{
     peer::{Peer, Place},
 };
 
-/// A connection that the acceptor let in. Its client has to speak HTTP/2 within [`PREFACE_TIMEOUT`]: one that says nothing
+/// A connection that the acceptor let in. Its client has to begin to speak HTTP/2 within 5 s: one that says nothing
 /// would otherwise stay for ever, and hold up the drain.
 #[derive(Debug)]
 pub struct Connection {
