@@ -4,4 +4,5 @@ pub mod clock;
 pub mod environment;
 pub mod file_stamps;
 pub mod load_generation;
+pub mod metabase_http;
 pub mod secret_sources;

@@ -13,7 +13,7 @@ use std::{
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     adapters::file_stamps::FileStamps,
@@ -49,6 +49,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     parts: Parts,
     reloader: Option<Reloader>,
+    /// What is finished before the end, such as sessions of live checks.
+    tasks: TaskTracker,
 }
 
 /// A configuration file whose changes are taken into force, and the state of it and its secrets as they were read.
@@ -161,10 +163,16 @@ impl App {
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
         metrics.generation(generations.number(), clock.now().seconds());
+        let tasks = TaskTracker::new();
         let shadow = Shadow::new(Arc::clone(&metrics));
         let parts = Parts {
             issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock), shadow.clone()),
-            check_auth_status: CheckAuthStatus::new(Arc::clone(&generations), Arc::clone(&clock), shadow),
+            check_auth_status: CheckAuthStatus::new(
+                Arc::clone(&generations),
+                Arc::clone(&clock),
+                shadow,
+                tasks.clone(),
+            ),
             proofs: server.proofs.clone(),
             issuers: Arc::clone(&issuers),
             reflection: server.reflection,
@@ -182,7 +190,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             clock,
         });
-        Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader })
+        Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader, tasks })
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -203,7 +211,7 @@ impl App {
     /// # Errors
     /// The server failed, or in-flight RPCs were cut off.
     pub async fn run(self, stop: Stop) -> Result<(), RunError> {
-        let Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader } = self;
+        let Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader, tasks } = self;
         health.ready().await;
         let drained = CancellationToken::new();
         let probe_server = probe_listener.map(|listener| {
@@ -218,7 +226,7 @@ impl App {
         let grpc_server = router.serve_with_incoming_shutdown(incoming, drain_begins(health, stop.drain.clone()));
         tokio::select! {
             biased; // Finished work wins over an expired deadline.
-            served = grpc_server => served?,
+            served = async { let served = grpc_server.await; tasks.close(); tasks.wait().await; served } => served?,
             failed = failure(probe_server) => return Err(RunError::Grpc(failed)),
             failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
             () = keep_reloading(reloader) => {}

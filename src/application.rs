@@ -4,6 +4,8 @@ pub mod check_auth_status;
 pub mod generation;
 pub mod issue_token;
 pub mod judge;
+pub mod live;
+pub mod metabase;
 pub mod rates;
 pub mod shadow;
 pub mod signing_key;

@@ -158,6 +158,9 @@ struct Status {
     /// File that holds the token; - is standard input. White space around it is ignored.
     #[arg(long, value_name = "FILE", default_value = "-")]
     jwt_file: PathBuf,
+    /// Ask Metabase itself, which signs the person in; the session is ended at once.
+    #[arg(long)]
+    live: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,

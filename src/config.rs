@@ -54,6 +54,18 @@ pub struct InstanceConfig {
     pub shared_secret: SecretSource,
     /// Where that stands in the file, for errors.
     pub shared_secret_location: Location,
+    /// Base URL as this service reaches the instance; none = as people's browsers do.
+    pub api_url: Option<InstanceUrl>,
+    /// CAs that vouch for it, as PEM, and where that stands in the file; none = those of the system.
+    pub api_ca: Option<(PathBuf, Location)>,
+}
+
+impl InstanceConfig {
+    /// Where this service reaches the instance.
+    #[must_use]
+    pub fn api_url(&self) -> Option<&InstanceUrl> {
+        self.api_url.as_ref().or(self.instance.url.as_ref())
+    }
 }
 
 /// `[[callers]]`
@@ -188,7 +200,13 @@ impl Config {
                 identities: Vec::new(),
                 grants: vec![(instance.name.clone(), Grant::unrestricted())],
             }],
-            instances: vec![InstanceConfig { instance, shared_secret, shared_secret_location: Location::default() }],
+            instances: vec![InstanceConfig {
+                instance,
+                shared_secret,
+                shared_secret_location: Location::default(),
+                api_url: None,
+                api_ca: None,
+            }],
         }
     }
 
@@ -212,6 +230,11 @@ impl Config {
     #[must_use]
     pub fn effective_grant(&self, caller: usize, grant: usize, key: Option<&str>) -> String {
         effective::render_grant(&self.callers[caller].grants[grant], key)
+    }
+
+    /// Every file of CAs that vouch for instances.
+    pub fn ca_files(&self) -> impl Iterator<Item = &Path> {
+        self.instances.iter().filter_map(|one| one.api_ca.as_ref()).map(|(path, _)| path.as_path())
     }
 
     /// Every file that a secret is read from. Credentials are fixed for the life of a systemd unit, the environment for that

@@ -6,6 +6,7 @@ pub mod bearer;
 mod certificate;
 pub mod connection;
 mod convert;
+mod deadline;
 mod forwarded;
 pub mod health;
 pub mod listener;

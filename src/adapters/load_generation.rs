@@ -1,15 +1,20 @@
 //! Loads everything that decides about a token: all of it, or none.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use thiserror::Error;
 
 use super::{
     file_stamps::FileStamps,
+    metabase_http::MetabaseHttp,
     secret_sources::{self, LoadedSecret},
 };
 use crate::{
-    application::{generation::Generation, signing_key::SigningKey},
+    application::{
+        generation::{Generation, InstanceWithKey},
+        live::LiveInstance,
+        signing_key::SigningKey,
+    },
     config::{Config, ConfigError, ConfigErrors, Location, Proofs},
     domain::{policy::Policy, secret::SharedSecret},
     regular_file,
@@ -67,7 +72,7 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     let text = read(file).map_err(|error| refuse(file, &format!("cannot be read: {error}")))?;
     let name = file.display().to_string();
     let config = Config::parse(&text, &name).map_err(LoadError)?;
-    stamps.extend(config.secret_files());
+    stamps.extend(config.secret_files().chain(config.ca_files()));
     stamps.extend(config.candidate.iter().map(|(path, _)| path.as_path()));
     let mut loaded = load(&config, &name)?;
     if let Some((path, location)) = &config.candidate {
@@ -132,7 +137,23 @@ pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
         if secrets.iter().any(|earlier| earlier.is_same_key(&secret)) {
             fail("is the secret of another instance, too: each accepts the tokens of the other; give every instance its own".to_owned());
         }
-        instances.push((one.instance.clone(), SigningKey::new(&secret)));
+        let live = match one
+            .api_url()
+            .map(|url| MetabaseHttp::new(url, one.api_ca.as_ref().map(|(path, _)| path.as_path())))
+        {
+            None => None,
+            Some(Ok(http)) => Some(LiveInstance::new(Arc::new(http))),
+            Some(Err(error)) => {
+                let location = one.api_ca.as_ref().map(|(_, location)| location.clone()).unwrap_or_default();
+                errors.push(ConfigError { file: file.to_owned(), location, rule: error.to_string() });
+                continue;
+            }
+        };
+        instances.push(InstanceWithKey {
+            instance: Arc::new(one.instance.clone()),
+            key: SigningKey::new(&secret),
+            live,
+        });
         secrets.push(secret);
         warnings.extend(warning);
     }

@@ -1,16 +1,19 @@
-//! Judges a credential as Metabase would, without asking Metabase.
+//! Judges a credential: a token as Metabase would, or with Metabase's own answer; anything else by asking Metabase.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
 
 use super::{
     Clock,
     generation::{Generations, NotAdmitted},
-    judge,
+    judge, live,
     shadow::Shadow,
 };
 use crate::domain::{
     auth_status::{AuthStatus, Judgement},
     caller::Caller,
+    instance::Environment,
     policy::Denial,
 };
 
@@ -19,18 +22,19 @@ pub struct CheckAuthStatus {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
     shadow: Shadow,
+    tasks: TaskTracker,
 }
 
 /// What a caller wants judged.
 pub enum Credential {
     /// A Metabase API key.
-    ApiKey,
+    ApiKey(String),
     /// A token in compact form.
     Jwt(String),
     /// Nothing.
     None,
     /// A Metabase session.
-    SessionId,
+    SessionId(String),
 }
 
 /// Why nothing was judged.
@@ -38,40 +42,50 @@ pub enum Credential {
 pub enum CheckError {
     /// Outside the caller's grant.
     Denied(Denial),
-    /// Only Metabase itself could tell, and this version does not ask it.
-    LiveCheckNotAvailable(&'static str),
     /// Refused before the request was looked at.
     NotAdmitted(NotAdmitted),
+    /// Metabase cannot be asked without the instance's URL.
+    UrlNotConfigured,
 }
 
 impl CheckAuthStatus {
-    /// Judges by the keys of the generation in force and the time of `clock`.
+    /// Judges by the keys of the generation in force and the time of `clock`. What has to be finished even when nobody waits
+    /// for it any more is one of `tasks`.
     #[must_use]
-    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow) -> Self {
-        Self { generations, clock, shadow }
+    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow, tasks: TaskTracker) -> Self {
+        Self { generations, clock, shadow, tasks }
     }
 
-    /// Judges `credential` for the named instance. A bad credential is an answer, not an error.
+    /// Judges `credential` for the named instance. A bad credential is an answer, not an error, and so is a Metabase that
+    /// does not answer within `budget`.
     ///
     /// # Errors
     /// The question cannot be answered, or not for this caller.
-    pub fn execute(
+    pub async fn execute(
         &self,
         caller: &Caller,
         instance: &str,
-        credential: &Credential,
+        credential: Credential,
         live: bool,
+        budget: Duration,
     ) -> Result<Judgement, CheckError> {
-        let generation = self.generations.current();
+        let generation = self.generations.current_owned();
         let found = generation.admit(caller, instance).map_err(CheckError::NotAdmitted)?;
         let decided = generation.policy().decide_status_check(caller, &found.instance.name);
         self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
         decided.map_err(CheckError::Denied)?;
+        let now = self.clock.now();
+        let metabase = found.live.as_ref().ok_or(CheckError::UrlNotConfigured);
         match credential {
-            Credential::Jwt(_) if live => Err(CheckError::LiveCheckNotAvailable("live")),
-            Credential::Jwt(jwt) => Ok(judge::judge(jwt, &found.instance, &found.key, self.clock.now())),
-            Credential::SessionId => Err(CheckError::LiveCheckNotAvailable("session_id")),
-            Credential::ApiKey => Err(CheckError::LiveCheckNotAvailable("api_key")),
+            Credential::Jwt(jwt) => {
+                let local = judge::judge(&jwt, &found.instance, &found.key, now);
+                if live { Ok(metabase?.check_jwt(jwt, local, budget, now, &self.tasks).await) } else { Ok(local) }
+            }
+            Credential::SessionId(id) => Ok(metabase?.check_session(&id, budget, now).await),
+            Credential::ApiKey(key) if found.instance.environment == Environment::Production => {
+                Ok(live::api_key_not_allowed(&key))
+            }
+            Credential::ApiKey(key) => Ok(metabase?.check_api_key(&key, budget, now).await),
             Credential::None => Ok(Judgement {
                 status: AuthStatus::Uninitialized,
                 reason: None,

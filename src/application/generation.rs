@@ -11,6 +11,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use super::{
+    live::LiveInstance,
     rates::{RateExceeded, Rates},
     signing_key::SigningKey,
 };
@@ -35,6 +36,8 @@ pub struct Generation {
 pub struct InstanceWithKey {
     pub(crate) instance: Arc<Instance>,
     pub(crate) key: SigningKey,
+    /// None: where it is, is not configured.
+    pub(crate) live: Option<LiveInstance>,
 }
 
 /// Why a request's instance could not be told.
@@ -60,16 +63,14 @@ pub enum NotAdmitted {
 impl Generation {
     /// Names are unique, and at most one instance is the default: the configuration has seen to it.
     #[must_use]
-    pub fn new(instances: Vec<(Instance, SigningKey)>, policy: Policy) -> Self {
+    pub fn new(instances: Vec<InstanceWithKey>, policy: Policy) -> Self {
         let default = match instances.as_slice() {
-            [(only, _)] => Some(only.name.clone()),
-            several => several.iter().map(|(one, _)| one).find(|one| one.is_default).map(|one| one.name.clone()),
+            [only] => Some(only),
+            several => several.iter().find(|one| one.instance.is_default),
         };
-        let with_key = |(instance, key): (Instance, _)| {
-            (instance.name.clone(), InstanceWithKey { instance: Arc::new(instance), key })
-        };
+        let default = default.map(|one| one.instance.name.clone());
         let rates = Rates::new(&policy, &Rates::default());
-        let instances = instances.into_iter().map(with_key).collect();
+        let instances = instances.into_iter().map(|one| (one.instance.name.clone(), one)).collect();
         Self { instances, default, policy, candidate: None, rates }
     }
 
@@ -130,6 +131,11 @@ impl Generations {
     #[must_use]
     pub fn new(first: Generation) -> Self {
         Self { current: ArcSwap::from_pointee(first), number: AtomicU64::new(1) }
+    }
+
+    /// The generation in force, for whoever keeps it while waiting for something.
+    pub fn current_owned(&self) -> Arc<Generation> {
+        self.current.load_full()
     }
 
     /// The generation in force. One request takes it once.

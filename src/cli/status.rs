@@ -28,7 +28,7 @@ pub(super) async fn run(status: Status) -> ExitCode {
         Err(error) => return fail(1, error),
     };
     let credential = Some(Credential::Jwt(jwt.trim().to_owned()));
-    let request = CheckAuthStatusRequest { instance: status.instance, credential, live: false };
+    let request = CheckAuthStatusRequest { instance: status.instance, credential, live: status.live };
     let mut client = MetabaseTokenServiceClient::new(connection.channel.clone());
     let response = match connection.answer(client.check_auth_status(request)).await {
         Ok(response) => response,

@@ -126,6 +126,12 @@ fn instance(config: &InstanceConfig) -> Table {
     let mut out = Table::new();
     put(&mut out, "name", instance.name.as_str());
     put(&mut out, "default", instance.is_default);
+    if let Some(url) = &config.api_url {
+        put(&mut out, "api_url", url.to_string());
+    }
+    if let Some((path, _)) = &config.api_ca {
+        put(&mut out, "api_ca", path.display().to_string());
+    }
     if let Some(url) = &instance.url {
         put(&mut out, "url", url.to_string());
     }

@@ -116,6 +116,8 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
     );
     let name = problems.parse(&raw.name);
     let url = raw.url.as_ref().map(|url| problems.parse(url));
+    let api_url = raw.api_url.as_ref().and_then(|url| problems.parse(url));
+    let api_ca = raw.api_ca.as_ref().map(|path| parse_api_ca(path, &raw, problems));
     let lifetimes = parse_lifetimes(&raw.token_lifetime, problems);
     let claim_names = parse_claim_names(raw.claims, problems);
     let span = raw.shared_secret.span();
@@ -138,7 +140,17 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
     };
     let shared_secret_location = problems.locator.locate(&span);
     let shared_secret = shared_secret.unwrap_or(SecretSource::Generated);
-    Some(InstanceConfig { instance, shared_secret, shared_secret_location })
+    Some(InstanceConfig { instance, shared_secret, shared_secret_location, api_url, api_ca })
+}
+
+fn parse_api_ca(path: &Spanned<String>, raw: &RawInstance, problems: &mut Problems<'_>) -> (PathBuf, Location) {
+    let is_https = |url: &Spanned<String>| url.get_ref().starts_with("https:");
+    if path.get_ref().is_empty() {
+        problems.add(&path.span(), "must be the path of a PEM file");
+    } else if !raw.api_url.as_ref().or(raw.url.as_ref()).is_some_and(is_https) {
+        problems.add(&path.span(), "needs an https `api_url` or `url`");
+    }
+    (path.get_ref().into(), problems.locator.locate(&path.span()))
 }
 
 fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<LifetimeRange> {

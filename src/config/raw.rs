@@ -105,6 +105,8 @@ pub(super) struct RawInstance {
     #[serde(default)]
     pub(super) default: Option<Spanned<bool>>,
     pub(super) url: Option<Text>,
+    pub(super) api_url: Option<Text>,
+    pub(super) api_ca: Option<Text>,
     #[serde(default)]
     pub(super) environment: RawEnvironment,
     pub(super) shared_secret: Spanned<RawSecretSource>,

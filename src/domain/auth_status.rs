@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{time::UnixTime, token::Fingerprint};
 
-/// The four states of the SDK's `useMetabaseAuthStatus`; LOADING and UNINITIALIZED have no judgement to carry.
+/// The four states of the SDK's `useMetabaseAuthStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthStatus {
+    /// Metabase is still starting.
+    Loading,
     /// No credential was given.
     Uninitialized,
     /// The credential signs its bearer in.
@@ -20,18 +22,36 @@ pub enum AuthStatus {
 pub enum AuthStatusReason {
     /// Metabase would accept it.
     Accepted,
+    /// No active account, and none may be made.
+    AccountUnavailable,
+    /// Metabase does not know the API key.
+    ApiKeyInvalid,
+    /// API keys are for development instances.
+    ApiKeyNotAllowed,
     /// `exp` is now or past.
     Expired,
     /// A claim makes Metabase refuse the token.
     InvalidClaim,
+    /// No licence for JWT single sign-on.
+    LicenseRequired,
     /// Not a JSON Web Token.
     Malformed,
+    /// Metabase is still starting.
+    MetabaseStarting,
+    /// No answer, or none that can be understood.
+    MetabaseUnreachable,
     /// The e-mail claim is absent or empty.
     MissingEmail,
     /// `nbf` is in the future.
     NotYetValid,
+    /// The session is unknown, expired or ended.
+    SessionInvalid,
     /// Not signed with this secret.
     SignatureMismatch,
+    /// JWT single sign-on is off or not configured.
+    SsoNotEnabled,
+    /// Metabase refuses the tenant, or the lack of one.
+    TenantRefused,
     /// `iat` is more than 180 s ago.
     TooOldToExchange,
     /// Not HS256.

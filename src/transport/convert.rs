@@ -49,8 +49,8 @@ pub(super) fn credential(credential: Option<proto::check_auth_status_request::Cr
     match credential {
         None => Credential::None,
         Some(Given::Jwt(jwt)) => Credential::Jwt(jwt),
-        Some(Given::SessionId(_)) => Credential::SessionId,
-        Some(Given::ApiKey(_)) => Credential::ApiKey,
+        Some(Given::SessionId(id)) => Credential::SessionId(id),
+        Some(Given::ApiKey(key)) => Credential::ApiKey(key),
     }
 }
 
@@ -94,6 +94,7 @@ fn timestamp(time: UnixTime) -> Option<Timestamp> {
 
 const fn status(status: AuthStatus) -> proto::AuthStatus {
     match status {
+        AuthStatus::Loading => proto::AuthStatus::Loading,
         AuthStatus::Uninitialized => proto::AuthStatus::Uninitialized,
         AuthStatus::Success => proto::AuthStatus::Success,
         AuthStatus::Error => proto::AuthStatus::Error,
@@ -103,12 +104,21 @@ const fn status(status: AuthStatus) -> proto::AuthStatus {
 const fn reason(reason: AuthStatusReason) -> proto::AuthStatusReason {
     match reason {
         AuthStatusReason::Accepted => proto::AuthStatusReason::Accepted,
+        AuthStatusReason::AccountUnavailable => proto::AuthStatusReason::AccountUnavailable,
+        AuthStatusReason::ApiKeyInvalid => proto::AuthStatusReason::ApiKeyInvalid,
+        AuthStatusReason::ApiKeyNotAllowed => proto::AuthStatusReason::ApiKeyNotAllowed,
         AuthStatusReason::Expired => proto::AuthStatusReason::Expired,
         AuthStatusReason::InvalidClaim => proto::AuthStatusReason::InvalidClaim,
+        AuthStatusReason::LicenseRequired => proto::AuthStatusReason::LicenseRequired,
         AuthStatusReason::Malformed => proto::AuthStatusReason::Malformed,
+        AuthStatusReason::MetabaseStarting => proto::AuthStatusReason::MetabaseStarting,
+        AuthStatusReason::MetabaseUnreachable => proto::AuthStatusReason::MetabaseUnreachable,
         AuthStatusReason::MissingEmail => proto::AuthStatusReason::MissingEmail,
         AuthStatusReason::NotYetValid => proto::AuthStatusReason::NotYetValid,
+        AuthStatusReason::SessionInvalid => proto::AuthStatusReason::SessionInvalid,
         AuthStatusReason::SignatureMismatch => proto::AuthStatusReason::SignatureMismatch,
+        AuthStatusReason::SsoNotEnabled => proto::AuthStatusReason::SsoNotEnabled,
+        AuthStatusReason::TenantRefused => proto::AuthStatusReason::TenantRefused,
         AuthStatusReason::TooOldToExchange => proto::AuthStatusReason::TooOldToExchange,
         AuthStatusReason::UnsupportedAlgorithm => proto::AuthStatusReason::UnsupportedAlgorithm,
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{convert, proto, status};
+use super::{convert, deadline, proto, status};
 use crate::{
     application::{
         check_auth_status::CheckAuthStatus,
@@ -57,9 +57,10 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         request: Request<proto::CheckAuthStatusRequest>,
     ) -> Result<Response<proto::CheckAuthStatusResponse>, Status> {
         let caller = caller(&request)?;
+        let budget = deadline::budget(request.metadata());
         let proto::CheckAuthStatusRequest { instance, credential, live } = request.into_inner();
         let credential = convert::credential(credential);
-        let judgement = self.check_auth_status.execute(&caller, &instance, &credential, live);
+        let judgement = self.check_auth_status.execute(&caller, &instance, credential, live, budget).await;
         judgement.map(convert::check_response).map(Response::new).map_err(status::of_check)
     }
 }

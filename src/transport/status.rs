@@ -45,15 +45,14 @@ pub(super) fn of_issue(error: IssueError) -> Status {
 pub(super) fn of_check(error: CheckError) -> Status {
     match error {
         CheckError::Denied(denial) => denied(&denial),
-        CheckError::LiveCheckNotAvailable(field) => with_reason(
-            Code::FailedPrecondition,
-            "LIVE_CHECK_NOT_AVAILABLE",
-            &format!(
-                "{field}: only Metabase itself can answer this, and this version does not ask it; send a `jwt` without `live`"
-            ),
-            [("field".to_owned(), field.to_owned())].into(),
-        ),
         CheckError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
+        CheckError::UrlNotConfigured => with_reason(
+            Code::FailedPrecondition,
+            "METABASE_URL_NOT_CONFIGURED",
+            "only Metabase itself can answer this, and the `url` of the instance is not configured; configure it, or send a \
+             `jwt` without `live`",
+            HashMap::new(),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from grpcurl import FAILED_PRECONDITION, SERVICE, Grpcurl
+from grpcurl import Grpcurl
 from jwt_libraries import Claims, Library
 
 CORRUPT = "Message seems corrupt or manipulated"
@@ -152,7 +152,9 @@ def test_no_credential_is_uninitialized(grpcurl: Grpcurl) -> None:
     [{"jwt": "a.b.c", "live": True}, {"sessionId": "0f0e0d0c-0b0a-4908-8706-050403020100"}, {"apiKey": "mb_key"}],
     ids=["live", "session_id", "api_key"],
 )
-def test_what_only_metabase_can_answer_is_a_failed_precondition(grpcurl: Grpcurl, request_: dict[str, Any]) -> None:
-    refusal = grpcurl.refusal(f"{SERVICE}/CheckAuthStatus", request_)
-    assert refusal.code == FAILED_PRECONDITION
-    assert refusal.detail("ErrorInfo")["domain"] == "metabase-token-service"
+def test_without_metabase_a_live_check_is_unreachable(grpcurl: Grpcurl, request_: dict[str, Any]) -> None:
+    judged = grpcurl.check(request_)
+    assert (judged["status"], judged["reason"]) == (
+        "AUTH_STATUS_ERROR",
+        "AUTH_STATUS_REASON_METABASE_UNREACHABLE",
+    )

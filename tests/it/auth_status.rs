@@ -17,8 +17,6 @@ use metabase_token_service::transport::proto::{
 };
 use prost_types::Timestamp;
 use serde::Deserialize;
-use tonic::Code;
-use tonic_types::StatusExt as _;
 
 use crate::harness::{CONFIG, OTHER_SECRET, SECRET, TestServer};
 
@@ -209,25 +207,4 @@ async fn without_a_credential_the_status_is_uninitialized() {
     let response = server.client.check_auth_status(CheckAuthStatusRequest::default()).await.unwrap().into_inner();
     assert_eq!((response.status(), response.reason()), (AuthStatus::Uninitialized, AuthStatusReason::Unspecified));
     assert_eq!(response.token_fingerprint, "");
-}
-
-#[tokio::test]
-async fn what_only_metabase_can_answer_is_a_failed_precondition() {
-    let mut server = TestServer::start().await;
-    let jwt = || Some(Credential::Jwt("x".to_owned()));
-    for (credential, live, field) in [
-        (jwt(), true, "live"),
-        (Some(Credential::SessionId("x".to_owned())), false, "session_id"),
-        (Some(Credential::ApiKey("x".to_owned())), false, "api_key"),
-    ] {
-        let request = CheckAuthStatusRequest { instance: String::new(), credential, live };
-        let status = server.client.check_auth_status(request).await.unwrap_err();
-        assert_eq!(status.code(), Code::FailedPrecondition, "{field}");
-        let info = status.get_details_error_info().unwrap();
-        assert_eq!(
-            (info.reason.as_str(), info.domain.as_str()),
-            ("LIVE_CHECK_NOT_AVAILABLE", "metabase-token-service")
-        );
-        assert_eq!(info.metadata["field"], field);
-    }
 }

@@ -19,6 +19,8 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// Of a fetch.
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How old keys may get. Issuers publish a new key long before they sign with it.
 const REFRESH_PERIOD: Duration = Duration::from_mins(5);
 /// The least time between two fetches that requests have begun, and after a failure. The attack: tokens with made-up key
@@ -141,7 +143,7 @@ impl RemoteKeys {
             None => None,
         };
         // A client for each fetch: it takes the CAs as they are now, and a fetch is rare.
-        let client = http_client::build(ca.as_deref().map(Vec::as_slice))?;
+        let client = http_client::build(TIMEOUT, ca.as_deref().map(Vec::as_slice)).map_err(FetchError::from)?;
         let json = http_client::get(&client, self.url.clone(), MAX_BYTES).await?;
         Ok(KeySet::parse(&json)?)
     }
