@@ -1,8 +1,9 @@
-"""What every test is handed: one server for the whole run, grpcurl against it, and the three libraries in turn."""
+"""What tests are handed: one server for the whole run, grpcurl against it, three libraries in turn, and a Metabase."""
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from grpcurl import Grpcurl
 from jwt_libraries import LIBRARIES, Library
 from server_process import ServerProcess
+from standin_metabase import StandIn
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +39,16 @@ def grpcurl(server: ServerProcess) -> Grpcurl:
 def library(request: pytest.FixtureRequest) -> Library:
     """PyJWT, jsonwebtoken and golang-jwt, one after the other."""
     return request.param
+
+
+@pytest.fixture
+def start_metabase(secret: str) -> Iterator[Callable[..., StandIn]]:
+    """Starts stand-ins for Metabase that hold the secret; arguments as for `StandIn`. They end with the test."""
+    with ExitStack() as running:
+        yield lambda **settings: running.enter_context(StandIn(secret, **settings))
+
+
+@pytest.fixture
+def metabase(start_metabase: Callable[..., StandIn]) -> StandIn:
+    """A stand-in for the newest Metabase, with nobody in it."""
+    return start_metabase()
