@@ -12,7 +12,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -23,10 +23,12 @@ use crate::{
         generation::{Generation, Generations},
         issue_token::IssueToken,
         shadow::Shadow,
+        watch_metabase::{settle_rotations, watch_metabase},
     },
     config::{ListenAddress, ServerConfig},
     lifecycle::{GRACE_PERIOD, Stop},
     reload::{self, Reloader},
+    report_metabase,
     telemetry::Metrics,
     transport::{
         self, Parts, acceptor,
@@ -49,6 +51,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     parts: Parts,
     reloader: Option<Reloader>,
+    generations: Arc<Generations>,
+    clock: Arc<dyn Clock>,
     /// What is finished before the end, such as sessions of live checks.
     tasks: TaskTracker,
 }
@@ -183,14 +187,26 @@ impl App {
             file,
             stamps,
             server,
-            generations,
+            generations: Arc::clone(&generations),
             tls: tls_stamps.zip(tls.clone()),
             issuers: (issuer_stamps, issuers),
             hangup: reload::follow_hangup(),
             metrics: Arc::clone(&metrics),
-            clock,
+            clock: Arc::clone(&clock),
         });
-        Ok(Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader, tasks })
+        Ok(Self {
+            listener,
+            probe_listener,
+            metrics_listener,
+            tls,
+            health,
+            metrics,
+            parts,
+            reloader,
+            generations,
+            clock,
+            tasks,
+        })
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -211,7 +227,20 @@ impl App {
     /// # Errors
     /// The server failed, or in-flight RPCs were cut off.
     pub async fn run(self, stop: Stop) -> Result<(), RunError> {
-        let Self { listener, probe_listener, metrics_listener, tls, health, metrics, parts, reloader, tasks } = self;
+        let Self {
+            listener,
+            probe_listener,
+            metrics_listener,
+            tls,
+            health,
+            metrics,
+            parts,
+            reloader,
+            generations,
+            clock,
+            tasks,
+        } = self;
+        settle_rotations(&generations.current_owned(), &*clock).await;
         health.ready().await;
         let drained = CancellationToken::new();
         let probe_server = probe_listener.map(|listener| {
@@ -221,9 +250,14 @@ impl App {
         let in_flight = Arc::clone(&metrics);
         let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
         let issuers = Arc::clone(&parts.issuers);
+        let (reports, reported) = mpsc::unbounded_channel();
+        let publishing =
+            report_metabase::publish(reported, Arc::clone(&generations), health.clone(), Arc::clone(&in_flight));
+        let watching = async { tokio::join!(watch_metabase(Arc::clone(&generations), clock, reports), publishing) };
         let router = transport::router(parts);
         let (incoming, _socket_file) = transport::incoming(listener, tls);
-        let grpc_server = router.serve_with_incoming_shutdown(incoming, drain_begins(health, stop.drain.clone()));
+        let grpc_server = router
+            .serve_with_incoming_shutdown(incoming, drain_begins(health, Arc::clone(&generations), stop.drain.clone()));
         tokio::select! {
             biased; // Finished work wins over an expired deadline.
             served = async { let served = grpc_server.await; tasks.close(); tasks.wait().await; served } => served?,
@@ -231,6 +265,7 @@ impl App {
             failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
             () = keep_reloading(reloader) => {}
             () = issuers.keep_fresh() => {}
+            _ = watching => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
             // A client that keeps its connection open without an RPC on it loses nothing.
             () = expired(&stop.drain) => if in_flight.rpcs_in_flight() > 0 { return Err(RunError::DrainTimedOut) },
@@ -241,10 +276,13 @@ impl App {
 }
 
 /// Resolves when the server shall send GOAWAY.
-async fn drain_begins(mut health: Health, drain: CancellationToken) {
+async fn drain_begins(mut health: Health, generations: Arc<Generations>, drain: CancellationToken) {
     drain.cancelled().await;
     tracing::info!(grace_period_s = GRACE_PERIOD.as_secs(), "Draining");
     health.draining().await;
+    for one in generations.current_owned().instances() {
+        health.forget_metabase(one.instance.name.as_str()).await;
+    }
     health.end_watches().await;
 }
 

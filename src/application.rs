@@ -1,5 +1,6 @@
 //! The use cases and what they need: one immutable generation of configuration, and a clock.
 
+pub mod agreement;
 pub mod check_auth_status;
 pub mod generation;
 pub mod issue_token;
@@ -9,6 +10,7 @@ pub mod metabase;
 pub mod rates;
 pub mod shadow;
 pub mod signing_key;
+pub mod watch_metabase;
 
 use std::fmt;
 

@@ -13,6 +13,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -54,6 +55,10 @@ pub struct InstanceConfig {
     pub shared_secret: SecretSource,
     /// Where that stands in the file, for errors.
     pub shared_secret_location: Location,
+    /// During a rotation, where the secret is that Metabase will be changed to, and where that stands in the file.
+    pub next_shared_secret: Option<(SecretSource, Location)>,
+    /// Between two looks at Metabase; none = it is not looked at.
+    pub probe_interval: Option<Duration>,
     /// Base URL as this service reaches the instance; none = as people's browsers do.
     pub api_url: Option<InstanceUrl>,
     /// CAs that vouch for it, as PEM, and where that stands in the file; none = those of the system.
@@ -61,6 +66,9 @@ pub struct InstanceConfig {
 }
 
 impl InstanceConfig {
+    /// Between two looks at a Metabase for which nothing else is configured.
+    pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_mins(1);
+
     /// Where this service reaches the instance.
     #[must_use]
     pub fn api_url(&self) -> Option<&InstanceUrl> {
@@ -204,6 +212,8 @@ impl Config {
                 instance,
                 shared_secret,
                 shared_secret_location: Location::default(),
+                next_shared_secret: None,
+                probe_interval: Some(InstanceConfig::DEFAULT_PROBE_INTERVAL),
                 api_url: None,
                 api_ca: None,
             }],
@@ -240,7 +250,11 @@ impl Config {
     /// Every file that a secret is read from. Credentials are fixed for the life of a systemd unit, the environment for that
     /// of a process.
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
-        self.instances.iter().filter_map(|one| match &one.shared_secret {
+        let sources = self.instances.iter().flat_map(|one| {
+            let next = one.next_shared_secret.as_ref().map(|(source, _)| source);
+            [Some(&one.shared_secret), next]
+        });
+        sources.flatten().filter_map(|source| match source {
             SecretSource::File(path) => Some(path.as_path()),
             SecretSource::Credential(_) | SecretSource::Env(_) | SecretSource::Generated => None,
         })

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod lifetime;
 pub mod policy;
 pub mod return_to;
+pub mod rotation;
 pub mod secret;
 pub mod subject;
 pub mod tenant;

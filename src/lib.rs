@@ -21,5 +21,6 @@ mod http_client;
 pub mod lifecycle;
 mod regular_file;
 pub mod reload;
+mod report_metabase;
 pub mod telemetry;
 pub mod transport;

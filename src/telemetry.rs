@@ -56,6 +56,10 @@ pub struct Metrics {
     reloads: Family<ReloadLabels, Counter>,
     shadow_decisions: Counter,
     shadow_changes: Family<ShadowLabels, Counter>,
+    metabase_agreement: Family<AgreementLabels, Gauge>,
+    metabase_clock_skew: Family<InstanceLabels, Gauge>,
+    metabase_probe: Family<InstanceLabels, Gauge<f64, AtomicU64>>,
+    rotation: Family<SecretLabels, Gauge>,
 }
 
 /// What a candidate policy would do otherwise.
@@ -105,6 +109,23 @@ struct DecisionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InstanceLabels {
+    instance: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgreementLabels {
+    instance: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabels {
+    instance: String,
+    secret: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ShadowLabels {
     caller: String,
     instance: String,
@@ -145,6 +166,18 @@ impl Default for Metrics {
         let help =
             "Decisions that the candidate policy would change: to allowed, denied or another lifetime, with the reason";
         registry.register("shadow_changes", help, shadow_changes.clone());
+        let metabase_agreement = Family::default();
+        let help =
+            "1 for what the last look at Metabase told about the secret that signs: agrees, disagrees or unknown";
+        registry.register("metabase_agreement", help, metabase_agreement.clone());
+        let metabase_clock_skew = Family::default();
+        let help = "By how many seconds Metabase's clock is ahead";
+        registry.register_with_unit("metabase_clock_skew", help, Unit::Seconds, metabase_clock_skew.clone());
+        let metabase_probe = Family::default();
+        let help = "When Metabase was last looked at, in seconds since 1970";
+        registry.register_with_unit("metabase_probe_timestamp", help, Unit::Seconds, metabase_probe.clone());
+        let rotation = Family::default();
+        registry.register("metabase_signing_secret", "1 for the secret that signs", rotation.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
         Self {
@@ -158,6 +191,10 @@ impl Default for Metrics {
             reloads,
             shadow_decisions,
             shadow_changes,
+            metabase_agreement,
+            metabase_clock_skew,
+            metabase_probe,
+            rotation,
         }
     }
 }
@@ -208,6 +245,45 @@ impl Metrics {
     pub fn reloaded(&self, what: &'static str, succeeded: bool) {
         let outcome = if succeeded { "succeeded" } else { "failed" };
         self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
+    }
+
+    /// Tells what a look at an instance's Metabase at `at`, in seconds since 1970, told: the one of `states` that holds, the one
+    /// of `secrets` that signs, and by how many seconds Metabase's clock is ahead.
+    pub fn metabase_seen(
+        &self,
+        instance: &str,
+        at: i64,
+        states: [(&'static str, bool); 3],
+        secrets: [(&'static str, bool); 2],
+        skew: Option<i64>,
+    ) {
+        let instance = instance.to_owned();
+        for (state, holds) in states {
+            let labels = AgreementLabels { instance: instance.clone(), state };
+            self.metabase_agreement.get_or_create(&labels).set(holds.into());
+        }
+        for (secret, signs) in secrets {
+            self.rotation.get_or_create(&SecretLabels { instance: instance.clone(), secret }).set(signs.into());
+        }
+        let labels = InstanceLabels { instance };
+        if let Some(skew) = skew {
+            self.metabase_clock_skew.get_or_create(&labels).set(skew);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "exact for the next hundred million years")]
+        self.metabase_probe.get_or_create(&labels).set(at as f64);
+    }
+
+    /// An instance is not configured any more.
+    pub fn metabase_forgotten(&self, instance: &str) {
+        let labels = InstanceLabels { instance: instance.to_owned() };
+        self.metabase_clock_skew.remove(&labels);
+        self.metabase_probe.remove(&labels);
+        for state in ["agrees", "disagrees", "unknown"] {
+            self.metabase_agreement.remove(&AgreementLabels { instance: instance.to_owned(), state });
+        }
+        for secret in ["shared_secret", "next_shared_secret"] {
+            self.rotation.remove(&SecretLabels { instance: instance.to_owned(), secret });
+        }
     }
 
     /// All metrics in the OpenMetrics text format, which Prometheus reads.

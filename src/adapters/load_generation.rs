@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     application::{
+        agreement::Keys,
         generation::{Generation, InstanceWithKey},
         live::LiveInstance,
         signing_key::SigningKey,
     },
-    config::{Config, ConfigError, ConfigErrors, Location, Proofs},
+    config::{Config, ConfigError, ConfigErrors, InstanceConfig, Location, Proofs, SecretSource},
     domain::{policy::Policy, secret::SharedSecret},
     regular_file,
 };
@@ -119,47 +120,68 @@ fn refuse(file: &Path, rule: &dyn ToString) -> LoadError {
 /// # Errors
 /// Everything that is wrong with the secrets.
 pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
-    let (mut secrets, mut warnings, mut errors): (Vec<SharedSecret>, _, _) = (Vec::new(), Vec::new(), Vec::new());
-    let mut instances = Vec::with_capacity(config.instances.len());
-    for one in &config.instances {
-        let mut fail = |rule: String| {
-            let location = one.shared_secret_location.clone();
-            errors.push(ConfigError { file: file.to_owned(), location, rule });
-        };
-        let LoadedSecret { secret, warning } = match secret_sources::load(&one.shared_secret) {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                fail(error.to_string());
-                continue;
-            }
-        };
-        // Metabase checks no audience: with one secret, a token of one instance signs in to the other.
-        if secrets.iter().any(|earlier| earlier.is_same_key(&secret)) {
-            fail("is the secret of another instance, too: each accepts the tokens of the other; give every instance its own".to_owned());
-        }
-        let live = match one
-            .api_url()
-            .map(|url| MetabaseHttp::new(url, one.api_ca.as_ref().map(|(path, _)| path.as_path())))
-        {
-            None => None,
-            Some(Ok(http)) => Some(LiveInstance::new(Arc::new(http))),
-            Some(Err(error)) => {
-                let location = one.api_ca.as_ref().map(|(_, location)| location.clone()).unwrap_or_default();
-                errors.push(ConfigError { file: file.to_owned(), location, rule: error.to_string() });
-                continue;
-            }
-        };
-        instances.push(InstanceWithKey {
-            instance: Arc::new(one.instance.clone()),
-            key: SigningKey::new(&secret),
-            live,
-        });
-        secrets.push(secret);
-        warnings.extend(warning);
-    }
+    let mut loading = Loading { file, secrets: Vec::new(), warnings: Vec::new(), errors: Vec::new() };
+    let instances: Vec<_> = config.instances.iter().filter_map(|one| loading.instance(one)).collect();
+    let Loading { warnings, errors, .. } = loading;
     if errors.is_empty() {
         Ok(Loaded { generation: Generation::new(instances, config.policy()), warnings })
     } else {
         Err(LoadError(ConfigErrors(errors)))
+    }
+}
+
+/// What has been read so far.
+struct Loading<'a> {
+    file: &'a str,
+    secrets: Vec<SharedSecret>,
+    warnings: Vec<String>,
+    errors: Vec<ConfigError>,
+}
+
+impl Loading<'_> {
+    fn fail(&mut self, location: &Location, rule: &impl ToString) {
+        let (file, location, rule) = (self.file.to_owned(), location.clone(), rule.to_string());
+        self.errors.push(ConfigError { file, location, rule });
+    }
+
+    fn instance(&mut self, one: &InstanceConfig) -> Option<InstanceWithKey> {
+        let current = self.key(&one.shared_secret, &one.shared_secret_location);
+        let next = one.next_shared_secret.as_ref().map(|(source, location)| self.key(source, location));
+        let ca = one.api_ca.as_ref();
+        let http = one.api_url().map(|url| MetabaseHttp::new(url, ca.map(|(path, _)| path.as_path())));
+        let live = match http.transpose() {
+            Ok(http) => http.map(|http| LiveInstance::new(Arc::new(http))),
+            Err(error) => {
+                self.fail(&ca.map(|(_, location)| location.clone()).unwrap_or_default(), &error);
+                None
+            }
+        };
+        let next = next.map_or(Some(None), |next| next.map(Some));
+        Some(InstanceWithKey {
+            instance: Arc::new(one.instance.clone()),
+            keys: Keys::new(current?, next?),
+            live,
+            probe_interval: one.probe_interval,
+        })
+    }
+
+    fn key(&mut self, source: &SecretSource, location: &Location) -> Option<SigningKey> {
+        let LoadedSecret { secret, warning } = match secret_sources::load(source) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.fail(location, &error);
+                return None;
+            }
+        };
+        // Metabase checks no audience: with one secret, a token of one instance signs in to the other.
+        if self.secrets.iter().any(|earlier| earlier.is_same_key(&secret)) {
+            let rule = "is used elsewhere, too: instances of one secret accept each other's tokens, and a rotation needs a new \
+                        one; make one with `metabase-token-service keygen`";
+            self.fail(location, &rule);
+        }
+        let key = SigningKey::new(&secret);
+        self.secrets.push(secret);
+        self.warnings.extend(warning);
+        Some(key)
     }
 }

@@ -6,8 +6,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Clock,
+    agreement::{Seen, State},
     generation::{Generations, NotAdmitted},
     judge, live,
+    metabase::Refused,
     shadow::Shadow,
 };
 use crate::domain::{
@@ -15,6 +17,7 @@ use crate::domain::{
     caller::Caller,
     instance::Environment,
     policy::Denial,
+    time::UnixTime,
 };
 
 /// The use case behind `CheckAuthStatus`.
@@ -78,7 +81,8 @@ impl CheckAuthStatus {
         let metabase = found.live.as_ref().ok_or(CheckError::UrlNotConfigured);
         match credential {
             Credential::Jwt(jwt) => {
-                let local = judge::judge(&jwt, &found.instance, &found.key, now);
+                let mut local = judge::judge(&jwt, &found.instance, &found.keys, now);
+                local.warnings.extend(found.keys.seen().and_then(|seen| warn(&seen, now)));
                 if live { Ok(metabase?.check_jwt(jwt, local, budget, now, &self.tasks).await) } else { Ok(local) }
             }
             Credential::SessionId(id) => Ok(metabase?.check_session(&id, budget, now).await),
@@ -95,6 +99,21 @@ impl CheckAuthStatus {
                 warnings: Vec::new(),
             }),
         }
+    }
+}
+
+/// What the last look at Metabase told against every token.
+fn warn(seen: &Seen, now: UnixTime) -> Option<String> {
+    let age = now.seconds().saturating_sub(seen.at.seconds()).max(0);
+    match (seen.state, seen.skew) {
+        (State::Disagrees, _) => Some(format!(
+            "When asked {age} s ago, Metabase held another secret than the one that signs here: it refuses every token of this service."
+        )),
+        (State::Unknown(refused @ (Refused::LicenseRequired | Refused::SsoNotEnabled)), _) => {
+            Some(format!("When asked {age} s ago, Metabase took no token at all: it {refused}."))
+        }
+        (State::Agrees | State::Unknown(_), Some(skew)) => live::warn_of_skew(skew),
+        (State::Agrees | State::Unknown(_), None) => None,
     }
 }
 

@@ -6,14 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use super::{
+    agreement::Keys,
     live::LiveInstance,
     rates::{RateExceeded, Rates},
-    signing_key::SigningKey,
 };
 use crate::domain::{
     caller::Caller,
@@ -35,9 +37,11 @@ pub struct Generation {
 #[derive(Debug)]
 pub struct InstanceWithKey {
     pub(crate) instance: Arc<Instance>,
-    pub(crate) key: SigningKey,
+    pub(crate) keys: Keys,
     /// None: where it is, is not configured.
     pub(crate) live: Option<LiveInstance>,
+    /// Between two looks at Metabase; none = it is not looked at.
+    pub(crate) probe_interval: Option<Duration>,
 }
 
 /// Why a request's instance could not be told.
@@ -93,6 +97,17 @@ impl Generation {
         self.instances.get(name).ok_or(NoInstance::Unknown)
     }
 
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceWithKey> {
+        self.instances.values()
+    }
+
+    /// The instance of this name.
+    #[must_use]
+    pub fn instance_named(&self, name: &InstanceName) -> Option<&InstanceWithKey> {
+        self.instances.get(name)
+    }
+
     /// The instance that a request of `caller` names, if the caller may use the service for it at all and has not used its
     /// rate up. Asked before the request is looked at.
     ///
@@ -124,13 +139,20 @@ impl Generation {
 pub struct Generations {
     current: ArcSwap<Generation>,
     number: AtomicU64,
+    changes: watch::Sender<()>,
 }
 
 impl Generations {
     /// The first generation has the number 1.
     #[must_use]
     pub fn new(first: Generation) -> Self {
-        Self { current: ArcSwap::from_pointee(first), number: AtomicU64::new(1) }
+        Self { current: ArcSwap::from_pointee(first), number: AtomicU64::new(1), changes: watch::Sender::new(()) }
+    }
+
+    /// Tells whenever another generation is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The generation in force, for whoever keeps it while waiting for something.
@@ -145,9 +167,17 @@ impl Generations {
 
     /// Puts the next generation in force and returns its number.
     pub fn replace(&self, mut next: Generation) -> u64 {
-        next.rates = Rates::new(&next.policy, &self.current.load().rates);
+        let previous = self.current.load();
+        next.rates = Rates::new(&next.policy, &previous.rates);
+        for (name, one) in &mut next.instances {
+            if let Some(earlier) = previous.instances.get(name) {
+                one.keys.inherit(&earlier.keys);
+            }
+        }
         self.current.store(Arc::new(next));
-        self.number.fetch_add(1, Ordering::Relaxed) + 1
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+        self.changes.send_replace(());
+        number
     }
 
     /// The number of the generation in force.

@@ -94,7 +94,7 @@ impl IssueToken {
             Decision::Deny(denial) => return Err(IssueError::Denied(denial)),
         };
         let Signed { token, issue_time, expire_time } =
-            found.key.sign(&permit, self.clock.now()).map_err(IssueError::Sign)?;
+            found.keys.signing().sign(&permit, self.clock.now()).map_err(IssueError::Sign)?;
         let sso_url = permit.request().return_to.as_ref().zip(found.instance.url.as_ref());
         Ok(IssuedToken {
             fingerprint: Fingerprint::of(token.expose()),

@@ -16,10 +16,11 @@ mod reading;
 mod wycheproof;
 
 use self::{claims::Refusal, compact::Compact, json::Document};
-use super::signing_key::SigningKey;
+use super::agreement::Keys;
 use crate::domain::{
     auth_status::{AuthStatus, AuthStatusReason, Judgement, Reading},
     instance::Instance,
+    rotation::Which,
     time::UnixTime,
     token::{Fingerprint, MAX_TOKEN_BYTES},
 };
@@ -27,12 +28,12 @@ use crate::domain::{
 /// What Metabase answers to a token it cannot verify, without telling why.
 const CORRUPT: &str = "Message seems corrupt or manipulated";
 
-/// Judges `jwt` as the instance would at `now`. Never fails: a bad token is the answer.
+/// Judges `jwt` as the instance would at `now`, with the secret that signs. Never fails: a bad token is the answer.
 #[must_use]
-pub fn judge(jwt: &str, instance: &Instance, key: &SigningKey, now: UnixTime) -> Judgement {
+pub fn judge(jwt: &str, instance: &Instance, keys: &Keys, now: UnixTime) -> Judgement {
     let mut warnings = Vec::new();
     let mut reading = None;
-    let refusal = examine(jwt, instance, key, now, &mut warnings, &mut reading).err();
+    let refusal = examine(jwt, instance, keys, now, &mut warnings, &mut reading).err();
     let (status, reason, message) = match refusal {
         Some(Refusal { reason, why, answer: Some(answer) }) => {
             (AuthStatus::Error, reason, format!("{why}; Metabase would answer HTTP 401 \"{answer}\"."))
@@ -47,14 +48,14 @@ pub fn judge(jwt: &str, instance: &Instance, key: &SigningKey, now: UnixTime) ->
 fn examine(
     jwt: &str,
     instance: &Instance,
-    key: &SigningKey,
+    keys: &Keys,
     now: UnixTime,
     warnings: &mut Vec<String>,
     reading: &mut Option<Reading>,
 ) -> Result<(), Refusal> {
     let compact = Compact::parse(jwt)?;
-    if !key.verifies(compact.signed().as_bytes(), compact.signature()) {
-        return Err(wrong_signature(&compact));
+    if !keys.signing().verifies(compact.signed().as_bytes(), compact.signature()) {
+        return Err(wrong_signature(&compact, keys));
     }
     // From here on the token is known to come from a holder of the secret.
     compact.warn(warnings);
@@ -79,7 +80,21 @@ fn examine(
     claims::check_email(payload, &instance.claim_names)
 }
 
-fn wrong_signature(compact: &Compact<'_>) -> Refusal {
+fn wrong_signature(compact: &Compact<'_>, keys: &Keys) -> Refusal {
+    let resting = keys.resting().filter(|(_, key)| key.verifies(compact.signed().as_bytes(), compact.signature()));
+    if let Some((which, _)) = resting {
+        let (reason, why) = match which {
+            Which::Current => (
+                AuthStatusReason::SignedWithRetiredSecret,
+                "The token was signed with `shared_secret`, and Metabase has been changed to `next_shared_secret`",
+            ),
+            Which::Next => (
+                AuthStatusReason::SignatureMismatch,
+                "The token was signed with `next_shared_secret`, and Metabase has not been changed to it",
+            ),
+        };
+        return Refusal { reason, why: why.to_owned(), answer: Some(CORRUPT.to_owned()) };
+    }
     let (reason, why) = match compact.algorithm() {
         Some(algorithm) if !algorithm.eq_ignore_ascii_case("HS256") => (
             AuthStatusReason::UnsupportedAlgorithm,

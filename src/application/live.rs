@@ -38,6 +38,12 @@ impl LiveInstance {
         Self { http, checks: Arc::new(Semaphore::new(MAX_CHECKS)) }
     }
 
+    /// How the instance is asked.
+    #[must_use]
+    pub fn http(&self) -> &dyn Http {
+        &*self.http
+    }
+
     /// Whether the session is alive, within `budget`.
     pub async fn check_session(&self, id: &str, budget: Duration, now: UnixTime) -> Judgement {
         let asked = self.ask(Authorization::Session(id), budget).await;
@@ -172,7 +178,8 @@ fn judge_user(
             if user["is_superuser"] == Value::Bool(true) {
                 judgement.warnings.push("It is an administrator in Metabase.".to_owned());
             }
-            judgement.warnings.extend(answer.date.and_then(|theirs| warn_of_skew(theirs, now)));
+            let skew = answer.date.map(|theirs| theirs.saturating_sub(now.seconds()));
+            judgement.warnings.extend(skew.and_then(warn_of_skew));
             judgement.reading = Some(read(&user));
             judgement
         }
@@ -191,8 +198,8 @@ fn of_refusal(error: Refused) -> Judgement {
     Judgement::new(status, error.reason(), format!("Metabase {error}."))
 }
 
-fn warn_of_skew(theirs: i64, now: UnixTime) -> Option<String> {
-    let skew = theirs.saturating_sub(now.seconds());
+/// `skew` is by how many seconds Metabase's clock is ahead.
+pub(super) fn warn_of_skew(skew: i64) -> Option<String> {
     let (seconds, direction) = (skew.unsigned_abs(), if skew > 0 { "ahead of" } else { "behind" });
     (seconds > UNREMARKABLE_SKEW.unsigned_abs()).then(|| {
         format!(

@@ -11,11 +11,15 @@ use crate::domain::{
     policy::Permit,
     secret::SharedSecret,
     time::UnixTime,
-    token::{MAX_TOKEN_BYTES, SignedToken},
+    token::{Fingerprint, MAX_TOKEN_BYTES, SignedToken},
 };
 
 /// `{"alg":"HS256","typ":"JWT"}` in base64url: Metabase accepts no other algorithm.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+/// A token that was good for one second of 1970 and names nobody, whatever any clock says: Metabase verifies its signature, and
+/// then refuses it.
+const PROBE: &[u8] = br#"{"iat":0,"exp":1}"#;
 
 /// The key of one instance. Wiped on drop.
 pub struct SigningKey {
@@ -68,21 +72,40 @@ impl SigningKey {
     pub fn sign(&self, permit: &Permit, now: UnixTime) -> Result<Signed, SignError> {
         let claims = Claims::new(permit.request(), permit.lifetime(), now);
         let payload = serde_json::to_vec(&claims).map_err(|_| SignError::Library)?;
-        let mut jwt = String::with_capacity(HEADER.len() + payload.len() * 4 / 3 + 48);
-        jwt.push_str(HEADER);
-        jwt.push('.');
-        URL_SAFE_NO_PAD.encode_string(&payload, &mut jwt);
-        let signature =
-            crypto::sign(jwt.as_bytes(), &self.encoding, Algorithm::HS256).map_err(|_| SignError::Library)?;
-        jwt.push('.');
-        jwt.push_str(&signature);
-        let token = SignedToken::new(jwt);
+        let token = self.sign_payload(&payload)?;
         match token.expose().len() {
             0..=MAX_TOKEN_BYTES => {
                 Ok(Signed { token, issue_time: claims.issue_time(), expire_time: claims.expire_time() })
             }
             len => Err(SignError::TooLong { len }),
         }
+    }
+
+    /// A token that tells whether Metabase holds this key and does nothing else.
+    ///
+    /// # Errors
+    /// The library refused.
+    pub fn probe(&self) -> Result<SignedToken, SignError> {
+        self.sign_payload(PROBE)
+    }
+
+    fn sign_payload(&self, payload: &[u8]) -> Result<SignedToken, SignError> {
+        let mut jwt = String::with_capacity(HEADER.len() + payload.len() * 4 / 3 + 48);
+        jwt.push_str(HEADER);
+        jwt.push('.');
+        URL_SAFE_NO_PAD.encode_string(payload, &mut jwt);
+        let signature =
+            crypto::sign(jwt.as_bytes(), &self.encoding, Algorithm::HS256).map_err(|_| SignError::Library)?;
+        jwt.push('.');
+        jwt.push_str(&signature);
+        Ok(SignedToken::new(jwt))
+    }
+
+    /// Whether both are of one secret.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let probe = |key: &Self| key.probe().map(|probe| Fingerprint::of(probe.expose())).ok();
+        probe(self).is_some_and(|own| Some(own) == probe(other))
     }
 
     /// Whether `signature` is the HMAC-SHA256 of `message` under this key; takes the same time wherever they differ.

@@ -129,6 +129,11 @@ fn instance(config: &InstanceConfig) -> Table {
     if let Some(url) = &config.api_url {
         put(&mut out, "api_url", url.to_string());
     }
+    if let Some((source, _)) = &config.next_shared_secret {
+        put(&mut out, "next_shared_secret", secret_source(source));
+    }
+    let interval = config.probe_interval.map_or("off".to_owned(), |interval| format!("{}s", interval.as_secs()));
+    put(&mut out, "probe_interval", interval);
     if let Some((path, _)) = &config.api_ca {
         put(&mut out, "api_ca", path.display().to_string());
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -45,12 +45,6 @@ impl Problems<'_> {
 
     pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, text: &Spanned<String>) -> Option<T> {
         self.take(&text.span(), text.get_ref().parse())
-    }
-
-    pub(super) fn refuse_reserved<T>(&mut self, reserved: Option<&Spanned<T>>, instead: &str) {
-        if let Some(reserved) = reserved {
-            self.add(&reserved.span(), format_args!("is reserved and not available in this version; {instead}"));
-        }
     }
 }
 
@@ -110,14 +104,19 @@ fn parse_instances(raw: Vec<RawInstance>, problems: &mut Problems<'_>) -> Vec<In
 /// What is wrong is replaced by what is most allowed, so that grants for the instance are checked all the same; the errors
 /// see to it that nobody gets to use it.
 fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<InstanceConfig> {
-    problems.refuse_reserved(
-        raw.next_shared_secret.as_ref(),
-        "to change the secret, put the new one in place of the old in Metabase and here, and restart",
-    );
     let name = problems.parse(&raw.name);
     let url = raw.url.as_ref().map(|url| problems.parse(url));
     let api_url = raw.api_url.as_ref().and_then(|url| problems.parse(url));
     let api_ca = raw.api_ca.as_ref().map(|path| parse_api_ca(path, &raw, problems));
+    let probe_interval = parse_probe_interval(raw.probe_interval.as_ref(), problems);
+    if let Some(next) = &raw.next_shared_secret {
+        check_rotation(&next.span(), &raw, probe_interval, problems);
+    }
+    let next_shared_secret = raw.next_shared_secret.and_then(|next| {
+        let span = next.span();
+        let source = problems.take(&span, parse_secret_source(next.into_inner()))?;
+        Some((source, problems.locator.locate(&span)))
+    });
     let lifetimes = parse_lifetimes(&raw.token_lifetime, problems);
     let claim_names = parse_claim_names(raw.claims, problems);
     let span = raw.shared_secret.span();
@@ -140,7 +139,15 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
     };
     let shared_secret_location = problems.locator.locate(&span);
     let shared_secret = shared_secret.unwrap_or(SecretSource::Generated);
-    Some(InstanceConfig { instance, shared_secret, shared_secret_location, api_url, api_ca })
+    Some(InstanceConfig {
+        instance,
+        shared_secret,
+        shared_secret_location,
+        next_shared_secret,
+        probe_interval,
+        api_url,
+        api_ca,
+    })
 }
 
 fn parse_api_ca(path: &Spanned<String>, raw: &RawInstance, problems: &mut Problems<'_>) -> (PathBuf, Location) {
@@ -151,6 +158,31 @@ fn parse_api_ca(path: &Spanned<String>, raw: &RawInstance, problems: &mut Proble
         problems.add(&path.span(), "needs an https `api_url` or `url`");
     }
     (path.get_ref().into(), problems.locator.locate(&path.span()))
+}
+
+/// None = never.
+fn parse_probe_interval(raw: Option<&Spanned<String>>, problems: &mut Problems<'_>) -> Option<Duration> {
+    const ALLOWED: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+    let Some(text) = raw else { return Some(InstanceConfig::DEFAULT_PROBE_INTERVAL) };
+    if text.get_ref() == "off" {
+        return None;
+    }
+    let interval = humantime::parse_duration(text.get_ref()).ok().filter(|interval| ALLOWED.contains(interval));
+    problems.take(&text.span(), interval.ok_or("must be a duration from \"1s\" to \"1h\", or \"off\""))
+}
+
+fn check_rotation(
+    span: &Range<usize>,
+    raw: &RawInstance,
+    probe_interval: Option<Duration>,
+    problems: &mut Problems<'_>,
+) {
+    if raw.url.is_none() && raw.api_url.is_none() {
+        problems.add(span, "needs `url` or `api_url`: only Metabase can tell which of the two secrets it holds");
+    }
+    if probe_interval.is_none() {
+        problems.add(span, "needs `probe_interval`: only Metabase can tell which of the two secrets it holds");
+    }
 }
 
 fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<LifetimeRange> {

@@ -4,14 +4,11 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, Visitor},
+    de::{Error, MapAccess, Visitor},
 };
 use toml::Spanned;
 
 type Text = Spanned<String>;
-
-/// A key that the design reserves and this version does not have yet; it is refused rather than ignored.
-type Reserved = Option<Spanned<IgnoredAny>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a configuration")]
@@ -110,7 +107,8 @@ pub(super) struct RawInstance {
     #[serde(default)]
     pub(super) environment: RawEnvironment,
     pub(super) shared_secret: Spanned<RawSecretSource>,
-    pub(super) next_shared_secret: Reserved,
+    pub(super) next_shared_secret: Option<Spanned<RawSecretSource>>,
+    pub(super) probe_interval: Option<Text>,
     #[serde(default)]
     pub(super) token_lifetime: RawLifetimes,
     #[serde(default)]

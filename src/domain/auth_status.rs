@@ -48,6 +48,8 @@ pub enum AuthStatusReason {
     SessionInvalid,
     /// Not signed with this secret.
     SignatureMismatch,
+    /// Signed with the secret that a rotation has retired.
+    SignedWithRetiredSecret,
     /// JWT single sign-on is off or not configured.
     SsoNotEnabled,
     /// Metabase refuses the tenant, or the lack of one.

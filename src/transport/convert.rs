@@ -117,6 +117,7 @@ const fn reason(reason: AuthStatusReason) -> proto::AuthStatusReason {
         AuthStatusReason::NotYetValid => proto::AuthStatusReason::NotYetValid,
         AuthStatusReason::SessionInvalid => proto::AuthStatusReason::SessionInvalid,
         AuthStatusReason::SignatureMismatch => proto::AuthStatusReason::SignatureMismatch,
+        AuthStatusReason::SignedWithRetiredSecret => proto::AuthStatusReason::SignedWithRetiredSecret,
         AuthStatusReason::SsoNotEnabled => proto::AuthStatusReason::SsoNotEnabled,
         AuthStatusReason::TenantRefused => proto::AuthStatusReason::TenantRefused,
         AuthStatusReason::TooOldToExchange => proto::AuthStatusReason::TooOldToExchange,

@@ -11,6 +11,9 @@ const READINESS: [&str; 3] = ["", "metabase.token.v1.MetabaseTokenService", "rea
 /// The name that means "the process is alive".
 const LIVENESS: &str = "liveness";
 
+/// Followed by the name of an instance.
+const METABASE: &str = "metabase/";
+
 /// The state that probes see.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -34,6 +37,17 @@ impl Health {
     /// No longer ready; still alive.
     pub async fn draining(&self) {
         self.set_readiness(ServingStatus::NotServing).await;
+    }
+
+    /// Whether tokens for an instance are good at its Metabase, as `metabase/<instance>`. Readiness does not depend on it.
+    pub async fn metabase(&self, instance: &str, is_agreed: bool) {
+        let status = if is_agreed { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(format!("{METABASE}{instance}"), status).await;
+    }
+
+    /// An instance is not configured any more.
+    pub async fn forget_metabase(&mut self, instance: &str) {
+        self.reporter.clear_service_status(&format!("{METABASE}{instance}")).await;
     }
 
     /// Ends the streams of all watchers, which would otherwise hold their connections open through the drain.

@@ -63,7 +63,7 @@ fn a_secret_that_cannot_be_used_is_refused_at_start_and_not_repeated() {
         for command in [&["serve", "--config"], &["config", "check"]] {
             let (code, out, err) = outcome(&run(program(command).arg(&file)));
             assert_eq!((code, out.as_str()), (EX_CONFIG, ""), "{rule}: {err}");
-            let place = format!("error: {}:10: instances[0].shared_secret: file ", file.display());
+            let place = format!("error: {}:11: instances[0].shared_secret: file ", file.display());
             assert!(err.starts_with(&place) && err.contains(rule) && err.lines().count() == 1, "{rule}: {err}");
             assert!(secret.len() < 9 || !err.contains(&secret[..secret.len().min(20)]), "{err}");
         }
@@ -97,7 +97,7 @@ fn one_secret_for_two_instances_is_refused() {
     let mut check = program(&["config", "check", file.to_str().unwrap()]);
     let (code, _, err) = outcome(&run(check.env("SECOND", SECRET)));
     assert_eq!(code, EX_CONFIG);
-    assert!(err.contains("instances[1].shared_secret: is the secret of another instance"), "{err}");
+    assert!(err.contains("instances[1].shared_secret: is used elsewhere, too"), "{err}");
     assert!(!err.contains(SECRET));
     assert_eq!(outcome(&run(check.env("SECOND", OTHER_SECRET))).0, Some(0));
 }

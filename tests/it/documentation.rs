@@ -153,12 +153,6 @@ fn rows(about: &str) -> Vec<Row> {
     rows
 }
 
-/// Keys that the document calls reserved.
-fn reserved() -> BTreeSet<String> {
-    let (_, after) = DOCUMENT.split_once("## Reserved keys\n").unwrap();
-    code(after.split("\n## ").next().unwrap()).map(str::to_owned).collect()
-}
-
 #[test]
 fn every_key_is_documented_once_and_every_documented_key_is_one() {
     let accepted = accepted();
@@ -171,19 +165,6 @@ fn every_key_is_documented_once_and_every_documented_key_is_one() {
     assert!(undocumented.is_empty(), "docs/configuration.md does not document {undocumented:?}");
     let unknown: Vec<_> = once.into_iter().filter(|key| !accepted.contains_key(*key)).collect();
     assert!(unknown.is_empty(), "docs/configuration.md documents {unknown:?}, which the parser does not take");
-}
-
-#[test]
-fn reserved_keys_are_listed_and_refused() {
-    let accepted = accepted();
-    let refused = accepted.iter().filter(|(_, shape)| **shape == Shape::Anything).map(|(key, _)| key.clone());
-    assert_eq!(refused.collect::<BTreeSet<_>>(), reserved());
-    for path in reserved() {
-        let (table, key) = path.rsplit_once('.').unwrap();
-        let head = format!("[[{table}]]\n");
-        let rule = refusal(&MINIMAL.replacen(&head, &format!("{head}{key} = 1\n"), 1));
-        assert!(rule.starts_with("is reserved and not available"), "{path}: {rule}");
-    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(crate) const CONFIG: &str = r#"
     [[instances]]
     name = "main"
     url = "https://bi.example.com/metabase"
+    probe_interval = "off"
     shared_secret = { file = "SECRET_FILE" }
 
     [[callers]]

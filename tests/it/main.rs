@@ -20,5 +20,6 @@ mod process;
 mod rates;
 mod reload;
 mod remote_keys;
+mod rotation;
 mod shadow;
 mod standin;

@@ -1,7 +1,7 @@
 //! A stand-in for Metabase: the server's side of its contract, version by version, with its own check of tokens, in the order
 //! of buddy-sign. It shares no code with the service.
 
-mod token;
+pub(crate) mod token;
 
 pub(crate) use self::token::now;
 
@@ -57,6 +57,7 @@ pub(crate) enum Fault {
 }
 
 /// The server's settings, data, and memory of what it was asked.
+#[derive(Clone)]
 pub(crate) struct Metabase {
     pub(crate) url: String,
     state: Arc<Shared>,
@@ -124,6 +125,12 @@ impl Metabase {
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.state.settings.lock().unwrap());
+    }
+
+    /// Whether it would take the token; without signing anybody in.
+    pub(crate) fn takes(&self, jwt: &str) -> bool {
+        let settings = self.state.settings.lock().unwrap();
+        token::unsign(jwt, &settings.secret, now() + settings.skew).is_ok()
     }
 
     pub(crate) fn live_sessions(&self) -> usize {

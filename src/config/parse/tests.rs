@@ -50,7 +50,19 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "next_shared_secret = { file = \"/x\" }\n",
-            "mts.toml:4: instances[0].next_shared_secret: is reserved and not available in this version; to change the secret, put the new one in place of the old in Metabase and here, and restart",
+            "mts.toml:4: instances[0].next_shared_secret: needs `url` or `api_url`: only Metabase can tell which of the two secrets it holds",
+        ),
+        (
+            "url = \"http://x\"\nprobe_interval = \"off\"\nnext_shared_secret = { file = \"/x\" }\n",
+            "mts.toml:6: instances[0].next_shared_secret: needs `probe_interval`: only Metabase can tell which of the two secrets it holds",
+        ),
+        (
+            "probe_interval = \"2h\"\n",
+            "mts.toml:4: instances[0].probe_interval: must be a duration from \"1s\" to \"1h\", or \"off\"",
+        ),
+        (
+            "url = \"http://x\"\napi_ca = \"/ca\"\n",
+            "mts.toml:5: instances[0].api_ca: needs an https `api_url` or `url`",
         ),
         (
             "[[instances]]\nname = \"main\"\nshared_secret = { env = \"X\" }\n",
@@ -79,7 +91,7 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "server = 1\n",
-            "mts.toml:4: instances[0].server: unknown field `server`, expected one of `name`, `default`, `url`, `api_url`, `api_ca`, `environment`, `shared_secret`, `next_shared_secret`, `token_lifetime`, `tenancy`, `claims`",
+            "mts.toml:4: instances[0].server: unknown field `server`, expected one of `name`, `default`, `url`, `api_url`, `api_ca`, `environment`, `shared_secret`, `next_shared_secret`, `probe_interval`, `token_lifetime`, `tenancy`, `claims`",
         ),
         ("[server]\ntls = 1\n", "mts.toml:5: server.tls: invalid type: integer `1`, expected a table [server.tls]"),
         (

@@ -18,7 +18,7 @@ pub(crate) fn now() -> i64 {
 }
 
 /// The claims, or the message of the refusal.
-pub(super) fn unsign(jwt: &str, secret: &str, now: i64) -> Result<Value, String> {
+pub(crate) fn unsign(jwt: &str, secret: &str, now: i64) -> Result<Value, String> {
     let corrupt = || "Message seems corrupt or manipulated".to_owned();
     let (signed, signature) = jwt.rsplit_once('.').ok_or_else(corrupt)?;
     let (header, payload) = signed.split_once('.').ok_or_else(corrupt)?;
