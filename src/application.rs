@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod check_auth_status;
+pub mod diagnose;
 pub mod generation;
 pub mod issue_token;
 pub mod judge;

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod doctor;
 mod health;
 mod issue;
 mod keygen;
@@ -54,6 +55,10 @@ enum Command {
     /// Ask what the policy of a configuration would decide.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Examine every configured Metabase instance, without any effect on it, and tell what keeps people from signing in.
+    ///
+    /// Exit code: 0 = nothing failed, 3 = a check failed, 78 = the configuration cannot be used.
+    Doctor(Doctor),
     /// Print a fresh secret: 64 hexadecimal digits.
     Keygen,
 }
@@ -205,6 +210,28 @@ struct Explain {
     request: String,
 }
 
+#[derive(Args, Debug)]
+struct Doctor {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
+    config: PathBuf,
+    /// Examine this instance only; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    instance: Vec<String>,
+    /// Also sign this account in, which makes it where Metabase makes accounts, and end its session.
+    #[arg(long, value_name = "EMAIL")]
+    canary: Option<String>,
+    /// Metabase tenant of the canary.
+    #[arg(long, value_name = "SLUG", requires = "canary")]
+    canary_tenant: Option<String>,
+    /// Wait this long for each answer of Metabase.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: std::time::Duration,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Runs the command line `arguments`, the first of which is the program's name.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -226,6 +253,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Health(health) => block_on(health::run(health)),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file),
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
+        Command::Doctor(doctor) => block_on(doctor::run(doctor)),
         Command::Keygen => keygen::run(),
     }
 }

@@ -69,6 +69,12 @@ impl InstanceConfig {
     /// Between two looks at a Metabase for which nothing else is configured.
     pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_mins(1);
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.instance.name.as_str()
+    }
+
     /// Where this service reaches the instance.
     #[must_use]
     pub fn api_url(&self) -> Option<&InstanceUrl> {

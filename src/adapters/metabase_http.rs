@@ -1,6 +1,6 @@
 //! Carries requests to a Metabase instance.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{error::Error as _, fmt, io, path::Path, time::Duration};
 
 use httpdate::parse_http_date;
 use reqwest::{Client, Response, header};
@@ -120,6 +120,7 @@ async fn read(mut response: Response) -> Result<Answer, Unreachable> {
     let answer = Answer {
         status: response.status().as_u16(),
         date: date.and_then(|date| i64::try_from(date.as_secs()).ok()),
+        location: text(header::LOCATION).map(str::to_owned),
         session_cookie,
         body: String::new(),
     };
@@ -139,13 +140,60 @@ fn unreachable(error: &reqwest::Error) -> Unreachable {
     let what = if error.is_timeout() {
         "does not answer in time"
     } else if error.is_connect() {
-        "cannot be connected to: is its URL right, and its certificate of a trusted CA?"
+        connecting(error)
     } else if error.is_builder() {
         "cannot be asked with this credential: it holds characters that no header can"
     } else {
         "broke the connection or answered something that is not HTTP"
     };
     Unreachable { what }
+}
+
+/// Why there is no connection.
+fn connecting(error: &reqwest::Error) -> &'static str {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().starts_with("dns error") {
+            return "has a host name that does not resolve: is its URL right?";
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                return "refuses the connection: nothing listens at the port of its URL";
+            }
+            // TLS errors come wrapped.
+            if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return tls(error);
+            }
+        }
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return tls(error);
+        }
+        cause = error.source();
+    }
+    "cannot be connected to: is its URL right?"
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library knows dozens of errors")]
+fn tls(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            "has a certificate of a CA that is not trusted: name the CA with `api_ca`"
+        }
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "has a certificate for another name than its URL's host"
+        }
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => "has a certificate that has expired",
+        rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+            "has a certificate that is not valid yet; or the clock here is slow"
+        }
+        rustls::Error::InvalidCertificate(_) => "has a certificate that cannot be accepted",
+        rustls::Error::InvalidMessage(_) => "does not speak TLS at the port of its URL: is it http there?",
+        _ => "and this service agree on no TLS",
+    }
 }
 
 impl fmt::Debug for MetabaseHttp {

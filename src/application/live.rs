@@ -104,6 +104,8 @@ pub fn api_key_not_allowed(key: &str) -> Judgement {
     Judgement::new(AuthStatus::Error, reason, message.to_owned()).with_fingerprint(key)
 }
 
+/// The end of the message of a check that left nothing behind.
+pub(super) const ENDED: &str = "The session has been ended.";
 const LATE: Unreachable = Unreachable { what: "does not answer in time" };
 const BUSY: Unreachable = Unreachable { what: "has not answered many earlier checks yet, so this one was not begun" };
 
@@ -144,7 +146,10 @@ fn signed_in(
         }));
     }
     match ended {
-        Ok(()) => judgement.message.push_str(" The session has been ended."),
+        Ok(()) => {
+            judgement.message.push(' ');
+            judgement.message.push_str(ENDED);
+        }
         Err(error) => {
             // Writing to a String does not fail.
             let _ = write!(judgement.message, " The session could not be ended: Metabase {error}.");

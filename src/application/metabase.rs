@@ -5,12 +5,16 @@
 
 mod answer;
 mod exchange;
+mod look;
 
 use std::{fmt, future::Future, pin::Pin};
 
-pub use self::answer::{Answer, Refused};
 use self::exchange::NOT_THERE;
-pub use self::exchange::exchange;
+pub use self::{
+    answer::{Answer, Refused},
+    exchange::exchange,
+    look::{discover, health, holds_as_embedding_secret, public_settings},
+};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,7 +31,7 @@ pub struct Request<'a> {
     /// GET where there is none.
     pub method: Method,
     /// Below the instance's URL, with a leading slash.
-    pub path: &'static str,
+    pub path: &'a str,
     /// Decoded.
     pub query: Vec<(&'static str, &'a str)>,
     /// Besides what every request has.

@@ -1,10 +1,14 @@
 //! The key material shared with one Metabase instance, and the mistakes that are refused at the door.
 
+mod look_alikes;
+
 use std::fmt;
 
 use aws_lc_rs::constant_time;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::look_alikes::LookAlike;
 
 /// HMAC key shared with one Metabase instance (Metabase: "JWT shared secret"). The key is the bytes as they are:
 /// Metabase decodes neither hexadecimal nor base64. Wiped on drop; never printed, cloned or compared by `==`.

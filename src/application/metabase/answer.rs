@@ -16,6 +16,8 @@ pub struct Answer {
     pub body: String,
     /// The `Date` header, in seconds since 1970.
     pub date: Option<i64>,
+    /// Where it redirects to. May hold a token if the request did.
+    pub location: Option<String>,
     /// Value of the session cookie that it sets.
     pub session_cookie: Option<String>,
 }
@@ -80,12 +82,12 @@ impl Answer {
     }
 
     /// A text member of a JSON body.
-    pub(super) fn member(&self, name: &str) -> Option<String> {
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
         self.json()?.get(name)?.as_str().map(str::to_owned)
     }
 
     /// What an answer that is none of the good ones means.
-    pub(super) fn refused(&self) -> Refused {
+    pub(crate) fn refused(&self) -> Refused {
         let says = |text: &str| self.body.contains(text);
         match self.status {
             401 if says("Token is expired") => Refused::Expired,

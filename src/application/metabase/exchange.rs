@@ -8,13 +8,13 @@
 //! | 50 to 54 | `GET /auth/sso?token=true&jwt=` |
 //! | SDK switched off, or before 50 | `GET /auth/sso?jwt=`, which answers with a redirect and a cookie |
 
-use super::{Answer, Http, Method, Refused, Request};
+use super::{Answer, Http, Method, Refused, Request, look::discover};
 
 /// What a version answers to a path or method that it does not have.
 pub(super) const NOT_THERE: [u16; 3] = [404, 405, 501];
 
-const SDK: (&str, &str) = ("x-metabase-client", "embedding-sdk-react");
-const PATH: &str = "/auth/sso";
+pub(super) const SDK: (&str, &str) = ("x-metabase-client", "embedding-sdk-react");
+pub(super) const PATH: &str = "/auth/sso";
 
 /// The identifier of the session that the token gave. Whoever gets it ends the session.
 ///
@@ -29,9 +29,7 @@ pub async fn exchange(http: &dyn Http, jwt: &str) -> Result<String, Refused> {
         status if NOT_THERE.contains(&status) => {}
         _ => return Err(answer.refused()),
     }
-    let discovery =
-        Request { path: PATH, query: vec![("preferred_method", "jwt")], headers: vec![SDK], ..Request::default() };
-    let answer = http.send(&discovery).await?;
+    let answer = discover(http).await?;
     match answer.status {
         200 => {
             let hash = answer.member("hash");
