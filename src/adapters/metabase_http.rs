@@ -1,6 +1,11 @@
 //! Carries requests to a Metabase instance.
 
-use std::{error::Error as _, fmt, io, path::Path, time::Duration};
+use std::{
+    error::{self, Error as _},
+    fmt, io,
+    path::Path,
+    time::Duration,
+};
 
 use httpdate::parse_http_date;
 use reqwest::{Client, Response, header};
@@ -156,19 +161,16 @@ fn connecting(error: &reqwest::Error) -> &'static str {
         if error.to_string().starts_with("dns error") {
             return "has a host name that does not resolve: is its URL right?";
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                return "refuses the connection: nothing listens at the port of its URL";
-            }
-            // TLS errors come wrapped.
-            if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return tls(error);
-            }
-        }
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return tls(error);
         }
-        cause = error.source();
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return "refuses the connection: nothing listens at the port of its URL";
+        }
+        // What an I/O error wraps is not its source, but stands in its place.
+        let wrapped = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn error::Error + 'static));
+        cause = wrapped.or_else(|| error.source());
     }
     "cannot be connected to: is its URL right?"
 }

@@ -27,20 +27,22 @@ class Authority:
         certificate = self._builder(self.name, self.key.public_key()).add_extension(ca, critical=True)
         self.certificate = self._write("ca.pem", certificate)
 
-    def issue(self, name: str, names: list[x509.GeneralName]) -> tuple[Path, Path]:
-        """Files of a certificate with these names and its key."""
+    def issue(self, name: str, names: list[x509.GeneralName], lifetime: timedelta = DAY) -> tuple[Path, Path]:
+        """Files of a certificate with these names and its key; it ends `lifetime` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([]), key.public_key())
+        builder = self._builder(x509.Name([]), key.public_key(), lifetime)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
         key_file = self.folder / f"{name}.key"
         key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return self._write(f"{name}.pem", builder), key_file
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta = DAY
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(issuer_name=self.name, subject_name=subject, public_key=key)
         builder = builder.serial_number(x509.random_serial_number())
-        return builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
+        return builder.not_valid_before(now - DAY).not_valid_after(now + lifetime)
 
     def _write(self, name: str, builder: x509.CertificateBuilder) -> Path:
         path = self.folder / name

@@ -1,10 +1,11 @@
 //! Whether Metabase takes tokens at all: licence, JWT single sign-on, and the switch for the SDK.
 
 use super::{Bounded, Check, Finding, server::Settings};
-use crate::application::metabase::{self, Refused};
+use crate::application::metabase::{self, Answer, Refused};
 
 const BUY: &str = "activate a Pro or Enterprise licence with JWT single sign-on in Metabase (Admin, Settings, License)";
 const SWITCH_ON: &str = "in Metabase, under Admin, Settings, Authentication, JWT: set the identity provider's URI and the key, and enable it";
+const SDK_ON: &str = "switch it on (Admin, Embedding), unless only interactive embedding is used";
 const SDK_OFF: &str = "Metabase has embedding by the SDK switched off";
 
 /// Whether to ask about secrets: a Metabase that takes no tokens judges none.
@@ -44,9 +45,10 @@ pub(super) async fn examine(http: &Bounded<'_>, settings: &Settings, findings: &
             let what = "Single sign-on is on; this version does not tell whether embedding by the SDK is";
             (vec![Finding::ok(Check::SingleSignOn, what)], true)
         }
-        (_, _, Refused::SdkDisabled) => {
-            let way_out = "switch it on (Admin, Embedding), unless only interactive embedding is used";
-            (vec![licensed(), on(), Finding::warn(Check::Sdk, SDK_OFF, way_out)], true)
+        (_, _, Refused::SdkDisabled) => (vec![licensed(), on(), Finding::warn(Check::Sdk, SDK_OFF, SDK_ON)], true),
+        // Metabase hides what is missing; the licence it shows to anybody, so it is the switch.
+        (402, None, Refused::LicenseRequired) if settings.is_licensed("sso_jwt") == Some(true) && hides(&answer) => {
+            (vec![licensed(), on(), Finding::warn(Check::Sdk, SDK_OFF, SDK_ON)], true)
         }
         (_, _, Refused::LicenseRequired) => (vec![unlicensed()], false),
         (_, _, Refused::SsoNotEnabled) if settings.is_licensed("sso_jwt") == Some(false) => (vec![unlicensed()], false),
@@ -61,6 +63,10 @@ pub(super) async fn examine(http: &Bounded<'_>, settings: &Settings, findings: &
     };
     findings.extend(found);
     is_on
+}
+
+fn hides(answer: &Answer) -> bool {
+    answer.body.contains("Something went wrong")
 }
 
 fn unlicensed() -> Finding {

@@ -104,6 +104,8 @@ impl Answer {
             400 if says("error-sso-disabled") || says("SSO has not been enabled") || says("is not enabled") => {
                 Refused::SsoNotEnabled
             }
+            // Stack traces hidden, and all else with them: no other 400 is for a request that is as it should be.
+            400 if says("Something went wrong") => Refused::SsoNotEnabled,
             402 if says("error-embedding-sdk-disabled") || says("mbedding") => Refused::SdkDisabled,
             402 => Refused::LicenseRequired,
             503 if says("initializing") => Refused::Starting,

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 from .directory import ADMINISTRATORS, Person
 from .http_message import Answer, Refusal, Request, json_answer, text
 from .login import judged_claims
+from .unsign import BadToken, unsign
 
 if TYPE_CHECKING:
     from .instance import Instance
 
+EMBED_PATH = "/api/embed/dashboard/"
+EMBED_LEEWAY_SECONDS = 60
 ADMIN_ONLY = (
     "jwt_enabled",
     "jwt_configured",
@@ -74,6 +77,20 @@ def all_settings(instance: "Instance", request: Request) -> Answer:
     if not _is_admin(person, group):
         return text(403, "You don't have permissions to do that.")
     return json_answer(200, [{"key": key, "value": value} for key, value in _admin_settings(instance).items()])
+
+
+def embedded_dashboard(instance: "Instance", request: Request) -> Answer:
+    """GET /api/embed/dashboard/TOKEN: guest embedding, which judges tokens by a secret of its own. There are no dashboards."""
+    secret = instance.settings.embedding_secret_key
+    if not secret:
+        return text(400, "Embedding is not enabled.")
+    try:
+        claims = unsign(request.path.removeprefix(EMBED_PATH), secret, instance.now() - EMBED_LEEWAY_SECONDS)
+    except BadToken as refused:
+        return text(400, str(refused))
+    if "resource" not in claims:
+        return text(400, "Token is missing value for keypath [:resource :dashboard]")
+    return text(404, "Not found.")
 
 
 def agent_ping(instance: "Instance", request: Request) -> Answer:

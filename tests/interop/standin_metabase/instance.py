@@ -78,6 +78,8 @@ class Instance:
             return page(200, "Metabase")
         if route := ROUTES.get((request.method, request.path)):
             return route(self, request)
+        if request.method == "GET" and request.path.startswith(api.EMBED_PATH):
+            return api.embedded_dashboard(self, request)
         if request.path.startswith("/api/"):
             return api.no_such_endpoint(self, request)
         # The front end, which every other path leads to.

@@ -32,6 +32,9 @@ class Settings:
     site_url: str = "https://metabase.example.com"
     jwt_enabled: bool = True
     jwt_shared_secret: str = field(default="", repr=False)
+    embedding_secret_key: str = field(default="", repr=False)
+    """Of guest embedding; another secret than the one above."""
+
     jwt_identity_provider_uri: str = "https://app.example.com/sso"
     jwt_user_provisioning: bool = True
     jwt_attribute_email: str = "email"
@@ -115,5 +118,6 @@ class Settings:
         return bool(secret) and self.has("hex_secret_required") and not re.fullmatch("[0-9a-fA-F]{64}", secret)
 
     def shown(self) -> dict[str, Any]:
-        """Everything but the secret."""
-        return asdict(self) | {"jwt_shared_secret": "set" if self.jwt_shared_secret else ""}
+        """Everything but the secrets."""
+        secrets = {name: getattr(self, name) for name in ("jwt_shared_secret", "embedding_secret_key")}
+        return asdict(self) | {name: "set" if secret else "" for name, secret in secrets.items()}
