@@ -50,7 +50,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     }
     let mut own = vec![Finding::ok(
         Check::Configuration,
-        format!("{} instances, {} callers", config.instances.len(), config.callers.len()),
+        format!("{}, {}", counted(config.instances.len(), "instance"), counted(config.callers.len(), "caller")),
     )];
     let mend = "see docs/configuration.md";
     own.extend(loaded.warnings.iter().map(|warning| Finding::warn(Check::Configuration, warning.as_str(), mend)));
@@ -108,6 +108,10 @@ fn look_alikes(one: &InstanceConfig) -> Vec<(crate::domain::secret::LookAlike, S
     let loaded = secret_sources::load(&one.shared_secret);
     let alike = loaded.map(|loaded| loaded.secret.look_alikes()).unwrap_or_default();
     alike.iter().map(|(how, secret)| (*how, SigningKey::new(secret))).collect()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn report(doctor: &Doctor, sections: &[Section], code: Option<u8>) -> ExitCode {

@@ -157,7 +157,7 @@ async fn a_metabase_that_misbehaves_is_unreachable_in_time_and_nothing_of_its_an
     let nobody =
         TestServer::with(&CONFIG.replace("name = \"main\"", "name = \"main\"\napi_url = \"http://127.0.0.1:1\"")).await;
     let response = nobody.client.clone().check_auth_status(live(Credential::SessionId("x".to_owned()))).await.unwrap();
-    let message = "Metabase cannot be connected to";
+    let message = "Metabase refuses the connection";
     assert_says(&response.into_inner(), AuthStatus::Error, AuthStatusReason::MetabaseUnreachable, message);
 }
 

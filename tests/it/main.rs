@@ -9,6 +9,7 @@ mod bearer;
 mod command_line;
 mod configuration;
 mod connections;
+mod doctor;
 mod documentation;
 mod harness;
 mod health;
