@@ -16,16 +16,20 @@ use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    adapters::file_stamps::FileStamps,
+    adapters::{
+        audit_log::{self, AuditError},
+        file_stamps::FileStamps,
+    },
     application::{
         Clock,
+        audit::Audit,
         check_auth_status::CheckAuthStatus,
         generation::{Generation, Generations},
         issue_token::IssueToken,
         shadow::Shadow,
         watch_metabase::{settle_rotations, watch_metabase},
     },
-    config::{ListenAddress, ServerConfig},
+    config::{AuditConfig, ListenAddress, ServerConfig},
     lifecycle::{GRACE_PERIOD, Stop},
     reload::{self, Reloader},
     report_metabase,
@@ -53,6 +57,7 @@ pub struct App {
     reloader: Option<Reloader>,
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
+    audit: Arc<Audit>,
     /// What is finished before the end, such as sessions of live checks.
     tasks: TaskTracker,
 }
@@ -84,6 +89,9 @@ pub struct Addresses {
 /// Why the server could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// An address cannot be bound.
     #[error("cannot listen on {address} ({purpose}): {error}")]
     Listen {
@@ -140,9 +148,10 @@ impl App {
     /// and of all files it names are taken into force while serving.
     ///
     /// # Errors
-    /// An address cannot be bound, or the TLS files cannot be used.
+    /// An address cannot be bound, or the TLS files or the audit log cannot be used.
     pub async fn bind(
         server: ServerConfig,
+        audit_config: Option<&AuditConfig>,
         file: Option<WatchedFile>,
         generation: Generation,
         clock: Arc<dyn Clock>,
@@ -164,21 +173,32 @@ impl App {
         };
         let metrics_listener =
             TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
+        let audit = Arc::new(match audit_config {
+            Some(config) => audit_log::open(config, Arc::clone(&clock), metrics.audit())?,
+            None => Audit::off(Arc::clone(&clock)),
+        });
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
         metrics.generation(generations.number(), clock.now().seconds());
         let tasks = TaskTracker::new();
         let shadow = Shadow::new(Arc::clone(&metrics));
         let parts = Parts {
-            issue_token: IssueToken::new(Arc::clone(&generations), Arc::clone(&clock), shadow.clone()),
+            issue_token: IssueToken::new(
+                Arc::clone(&generations),
+                Arc::clone(&clock),
+                shadow.clone(),
+                Arc::clone(&audit),
+            ),
             check_auth_status: CheckAuthStatus::new(
                 Arc::clone(&generations),
                 Arc::clone(&clock),
                 shadow,
+                Arc::clone(&audit),
                 tasks.clone(),
             ),
             proofs: server.proofs.clone(),
             issuers: Arc::clone(&issuers),
+            audit: Arc::clone(&audit),
             reflection: server.reflection,
             metrics: Arc::clone(&metrics),
             health: health.clone(),
@@ -187,11 +207,13 @@ impl App {
             file,
             stamps,
             server,
+            audit_config: audit_config.cloned(),
             generations: Arc::clone(&generations),
             tls: tls_stamps.zip(tls.clone()),
             issuers: (issuer_stamps, issuers),
             hangup: reload::follow_hangup(),
             metrics: Arc::clone(&metrics),
+            audit: Arc::clone(&audit),
             clock: Arc::clone(&clock),
         });
         Ok(Self {
@@ -205,6 +227,7 @@ impl App {
             reloader,
             generations,
             clock,
+            audit,
             tasks,
         })
     }
@@ -238,6 +261,7 @@ impl App {
             reloader,
             generations,
             clock,
+            audit,
             tasks,
         } = self;
         settle_rotations(&generations.current_owned(), &*clock).await;
@@ -253,7 +277,9 @@ impl App {
         let (reports, reported) = mpsc::unbounded_channel();
         let publishing =
             report_metabase::publish(reported, Arc::clone(&generations), health.clone(), Arc::clone(&in_flight));
-        let watching = async { tokio::join!(watch_metabase(Arc::clone(&generations), clock, reports), publishing) };
+        let watching = async {
+            tokio::join!(watch_metabase(Arc::clone(&generations), clock, Arc::clone(&audit), reports), publishing)
+        };
         let router = transport::router(parts);
         let (incoming, _socket_file) = transport::incoming(listener, tls);
         let grpc_server = router
@@ -270,6 +296,7 @@ impl App {
             // A client that keeps its connection open without an RPC on it loses nothing.
             () = expired(&stop.drain) => if in_flight.rpcs_in_flight() > 0 { return Err(RunError::DrainTimedOut) },
         }
+        audit.close().await;
         tracing::info!("Drained");
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The use cases and what they need: one immutable generation of configuration, and a clock.
 
 pub mod agreement;
+pub mod audit;
 pub mod check_auth_status;
 pub mod diagnose;
 pub mod generation;

@@ -1,5 +1,6 @@
 //! The command line. Every command returns the exit code of the process.
 
+mod audit;
 mod client;
 mod config;
 mod doctor;
@@ -49,6 +50,9 @@ enum Command {
     Status(Status),
     /// Ask a running service for its health; exit code 0 = SERVING.
     Health(Health),
+    /// Work with audit logs.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Work with configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -181,6 +185,15 @@ struct Health {
 }
 
 #[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check the hash chain of an audit log. Exit code: 0 = whole, 3 = changed, 1 = it cannot be read.
+    Verify {
+        /// The log; - is standard input.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Parse and validate a configuration and its secrets, and print it with every default. Exit code: 0 = valid, 78 = not.
     Check {
@@ -251,6 +264,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Issue(issue) => block_on(issue::run(issue)),
         Command::Status(status) => block_on(status::run(status)),
         Command::Health(health) => block_on(health::run(health)),
+        Command::Audit(AuditCommand::Verify { file }) => audit::verify(&file),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file),
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
         Command::Doctor(doctor) => block_on(doctor::run(doctor)),

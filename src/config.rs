@@ -1,8 +1,10 @@
 //! The configuration, valid by construction. `raw` holds the shapes of the file, `parse` turns them into these types.
 
+mod audit;
 mod effective;
 mod locate;
 mod parse;
+mod parse_audit;
 mod parse_grant;
 mod parse_listen;
 mod parse_server;
@@ -19,7 +21,10 @@ use std::{
 use thiserror::Error;
 
 pub(crate) use self::parse_listen::parse_listen;
-pub use self::server::{JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers};
+pub use self::{
+    audit::{AuditConfig, AuditSink, Durability, SubjectForm},
+    server::{JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers},
+};
 use crate::domain::{
     caller::CallerName,
     claims::ClaimNames,
@@ -44,6 +49,8 @@ pub struct Config {
     pub denied: Denied,
     /// `[shadow]`: a configuration file whose callers and deny lists are compared with these, and where that is said.
     pub candidate: Option<(PathBuf, Location)>,
+    /// `[audit]`; none = nothing is recorded.
+    pub audit: Option<AuditConfig>,
 }
 
 /// `[[instances]]`
@@ -209,6 +216,7 @@ impl Config {
             },
             denied: Denied::default(),
             candidate: None,
+            audit: None,
             callers: vec![CallerConfig {
                 name: caller,
                 identities: Vec::new(),

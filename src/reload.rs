@@ -14,8 +14,12 @@ use crate::{
         file_stamps::FileStamps,
         load_generation::{self, LoadedFile},
     },
-    application::{Clock, generation::Generations},
-    config::ServerConfig,
+    application::{
+        Clock,
+        audit::{Audit, Event},
+        generation::Generations,
+    },
+    config::{AuditConfig, ServerConfig},
     telemetry::Metrics,
     transport::{bearer::Issuers, tls::CurrentTls},
 };
@@ -32,6 +36,8 @@ pub struct Reloader {
     pub stamps: FileStamps,
     /// `[server]` in force; a change of it takes a restart.
     pub server: ServerConfig,
+    /// `[audit]` in force; a change of it takes a restart.
+    pub audit_config: Option<AuditConfig>,
     /// Where a new generation goes.
     pub generations: Arc<Generations>,
     /// The state of the TLS files that are in force, and where new ones go.
@@ -42,6 +48,8 @@ pub struct Reloader {
     pub hangup: Option<Signal>,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
+    /// Where outcomes are recorded.
+    pub audit: Arc<Audit>,
     /// Tells since when a generation is in force.
     pub clock: Arc<dyn Clock>,
 }
@@ -111,8 +119,8 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if config.server != self.server {
-            tracing::warn!("A change of [server] takes a restart; everything else is in force");
+        if config.server != self.server || config.audit != self.audit_config {
+            tracing::warn!("A change of [server] or [audit] takes a restart; everything else is in force");
         }
         self.stamps = stamps;
         let number = self.generations.replace(loaded.generation);
@@ -123,6 +131,9 @@ impl Reloader {
     /// Says what has changed since the last time, once.
     fn report(&self, what: &'static str, error: Option<String>, last: &mut Option<String>) {
         let number = self.generations.number();
+        if error.is_none() || error != *last {
+            self.audit.note(&Event::Reloaded { what, succeeded: error.is_none(), generation: number });
+        }
         match &error {
             None => {
                 self.metrics.reloaded(what, true);

@@ -1,5 +1,7 @@
 //! A leaf: logs, and every metric with its name, labels and help text.
 
+mod audit;
+
 use std::{
     io::{self, IsTerminal as _},
     sync::atomic::AtomicU64,
@@ -14,6 +16,8 @@ use prometheus_client::{
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub use self::audit::AuditMetrics;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +64,7 @@ pub struct Metrics {
     metabase_clock_skew: Family<InstanceLabels, Gauge>,
     metabase_probe: Family<InstanceLabels, Gauge<f64, AtomicU64>>,
     rotation: Family<SecretLabels, Gauge>,
+    audit: AuditMetrics,
 }
 
 /// What a candidate policy would do otherwise.
@@ -178,6 +183,7 @@ impl Default for Metrics {
         registry.register_with_unit("metabase_probe_timestamp", help, Unit::Seconds, metabase_probe.clone());
         let rotation = Family::default();
         registry.register("metabase_signing_secret", "1 for the secret that signs", rotation.clone());
+        let audit = AuditMetrics::register(&mut registry);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
         Self {
@@ -195,6 +201,7 @@ impl Default for Metrics {
             metabase_clock_skew,
             metabase_probe,
             rotation,
+            audit,
         }
     }
 }
@@ -239,6 +246,12 @@ impl Metrics {
     pub fn shadow_changed(&self, caller: &str, instance: &str, change: ShadowChange, reason: &'static str) {
         let (caller, instance) = (caller.to_owned(), instance.to_owned());
         self.shadow_changes.get_or_create(&ShadowLabels { caller, instance, change: change.as_str(), reason }).inc();
+    }
+
+    /// Those of the audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditMetrics {
+        self.audit.clone()
     }
 
     /// Counts a reload.

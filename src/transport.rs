@@ -33,7 +33,7 @@ use self::{
     tls::CurrentTls,
 };
 use crate::{
-    application::{check_auth_status::CheckAuthStatus, issue_token::IssueToken},
+    application::{audit::Audit, check_auth_status::CheckAuthStatus, issue_token::IssueToken},
     config::Proofs,
     telemetry::Metrics,
 };
@@ -66,6 +66,8 @@ pub struct Parts {
     pub proofs: Proofs,
     /// The issuers whose bearer tokens count.
     pub issuers: Arc<bearer::Issuers>,
+    /// Where refusals are recorded.
+    pub audit: Arc<Audit>,
     /// Whether to answer reflection.
     pub reflection: bool,
     /// Where RPCs are counted.
@@ -84,7 +86,7 @@ pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
-    let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers));
+    let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {

@@ -16,7 +16,9 @@ use crate::{
         live::LiveInstance,
         signing_key::SigningKey,
     },
-    config::{Config, ConfigError, ConfigErrors, InstanceConfig, Location, Proofs, SecretSource},
+    config::{
+        AuditConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, Proofs, SecretSource, SubjectForm,
+    },
     domain::{policy::Policy, secret::SharedSecret},
     regular_file,
 };
@@ -122,6 +124,10 @@ fn refuse(file: &Path, rule: &dyn ToString) -> LoadError {
 pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
     let mut loading = Loading { file, secrets: Vec::new(), warnings: Vec::new(), errors: Vec::new() };
     let instances: Vec<_> = config.instances.iter().filter_map(|one| loading.instance(one)).collect();
+    // Read again when the log is opened; here for its errors, and so that it is no secret of an instance.
+    if let Some(AuditConfig { subject: SubjectForm::Hash(source, location), .. }) = &config.audit {
+        let _ = loading.key(source, location);
+    }
     let Loading { warnings, errors, .. } = loading;
     if errors.is_empty() {
         Ok(Loaded { generation: Generation::new(instances, config.policy()), warnings })

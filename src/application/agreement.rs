@@ -88,12 +88,12 @@ impl Keys {
         Self { current, next, knowledge: Arc::default() }
     }
 
-    /// The secret that signs now.
+    /// The secret that signs now, and which that is.
     #[must_use]
-    pub fn signing(&self) -> &SigningKey {
+    pub fn signing(&self) -> (Which, &SigningKey) {
         match (&self.next, self.which_signs()) {
-            (Some(next), Which::Next) => next,
-            (_, Which::Current) | (None, Which::Next) => &self.current,
+            (Some(next), Which::Next) => (Which::Next, next),
+            (_, Which::Current) | (None, Which::Next) => (Which::Current, &self.current),
         }
     }
 
@@ -134,7 +134,7 @@ impl Keys {
 
     /// Goes on with what the instance's keys of the last generation know, as far as it is about the same secrets.
     pub(super) fn inherit(&mut self, previous: &Self) {
-        let signed = previous.signing();
+        let (_, signed) = previous.signing();
         let is_same = |key: &SigningKey| key.is_same(signed);
         if is_same(&self.current) || self.next.as_ref().is_some_and(is_same) {
             let next_signs = !is_same(&self.current);

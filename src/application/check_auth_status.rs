@@ -7,13 +7,14 @@ use tokio_util::task::TaskTracker;
 use super::{
     Clock,
     agreement::{Seen, State},
-    generation::{Generations, NotAdmitted},
+    audit::{Audit, By, Event},
+    generation::{Generations, InstanceWithKey, NotAdmitted},
     judge, live,
     metabase::Refused,
     shadow::Shadow,
 };
 use crate::domain::{
-    auth_status::{AuthStatus, Judgement},
+    auth_status::{AuthStatus, AuthStatusReason, Judgement},
     caller::Caller,
     instance::Environment,
     policy::Denial,
@@ -25,6 +26,7 @@ pub struct CheckAuthStatus {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
     shadow: Shadow,
+    audit: Arc<Audit>,
     tasks: TaskTracker,
 }
 
@@ -55,8 +57,14 @@ impl CheckAuthStatus {
     /// Judges by the keys of the generation in force and the time of `clock`. What has to be finished even when nobody waits
     /// for it any more is one of `tasks`.
     #[must_use]
-    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow, tasks: TaskTracker) -> Self {
-        Self { generations, clock, shadow, tasks }
+    pub fn new(
+        generations: Arc<Generations>,
+        clock: Arc<dyn Clock>,
+        shadow: Shadow,
+        audit: Arc<Audit>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { generations, clock, shadow, audit, tasks }
     }
 
     /// Judges `credential` for the named instance. A bad credential is an answer, not an error, and so is a Metabase that
@@ -73,10 +81,38 @@ impl CheckAuthStatus {
         budget: Duration,
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current_owned();
-        let found = generation.admit(caller, instance).map_err(CheckError::NotAdmitted)?;
+        let by = || By::new(caller, generation.policy().name(caller));
+        let denied = |denial: &Denial| {
+            self.audit.note(&Event::StatusDenied { by: by(), instance, reason: denial.reason.code() });
+        };
+        let found = generation.admit(caller, instance).map_err(|not_admitted| {
+            if let NotAdmitted::Denied(denial) = &not_admitted {
+                denied(denial);
+            }
+            CheckError::NotAdmitted(not_admitted)
+        })?;
         let decided = generation.policy().decide_status_check(caller, &found.instance.name);
         self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
-        decided.map_err(CheckError::Denied)?;
+        decided.inspect_err(denied).map_err(CheckError::Denied)?;
+        let judgement = self.judge(found, credential, live, budget).await?;
+        self.audit.note(&Event::StatusChecked {
+            by: by(),
+            instance: found.instance.name.as_str(),
+            live,
+            status: judgement.status.as_str(),
+            reason: judgement.reason.map(AuthStatusReason::as_str),
+            fingerprint: judgement.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        });
+        Ok(judgement)
+    }
+
+    async fn judge(
+        &self,
+        found: &InstanceWithKey,
+        credential: Credential,
+        live: bool,
+        budget: Duration,
+    ) -> Result<Judgement, CheckError> {
         let now = self.clock.now();
         let metabase = found.live.as_ref().ok_or(CheckError::UrlNotConfigured);
         match credential {

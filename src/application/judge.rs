@@ -54,7 +54,7 @@ fn examine(
     reading: &mut Option<Reading>,
 ) -> Result<(), Refusal> {
     let compact = Compact::parse(jwt)?;
-    if !keys.signing().verifies(compact.signed().as_bytes(), compact.signature()) {
+    if !keys.signing().1.verifies(compact.signed().as_bytes(), compact.signature()) {
         return Err(wrong_signature(&compact, keys));
     }
     // From here on the token is known to come from a holder of the secret.

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     Clock,
     agreement::{Seen, State},
+    audit::{Audit, Event},
     generation::{Generation, Generations, InstanceWithKey},
     metabase::{self, Http, Refused, Unreachable},
     signing_key::SigningKey,
@@ -47,6 +48,7 @@ pub async fn settle_rotations(generation: &Generation, clock: &dyn Clock) {
 pub async fn watch_metabase(
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
+    audit: Arc<Audit>,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     let mut changes = generations.changes();
@@ -58,7 +60,8 @@ pub async fn watch_metabase(
             .filter(|one| one.live.is_some() && one.probe_interval.is_some())
             .map(|one| {
                 let name = one.instance.name.clone();
-                watch_instance(Arc::clone(&generation), name, Arc::clone(&clock), reports.clone())
+                let (clock, audit) = (Arc::clone(&clock), Arc::clone(&audit));
+                watch_instance(Arc::clone(&generation), name, clock, audit, reports.clone())
             })
             .collect();
         tokio::select! {
@@ -73,6 +76,7 @@ async fn watch_instance(
     generation: Arc<Generation>,
     name: InstanceName,
     clock: Arc<dyn Clock>,
+    audit: Arc<Audit>,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     let Some(one) = generation.instance_named(&name) else { return };
@@ -81,7 +85,7 @@ async fn watch_instance(
     loop {
         let before = one.keys.seen();
         let seen = look(one, live.http(), &*clock).await;
-        log(&name, before.as_deref(), &seen);
+        tell(&name, before.as_deref(), &seen, &audit);
         // Nobody listens any more: the service ends.
         if reports.send(Report { instance: name.clone(), seen }).is_err() {
             return;
@@ -123,11 +127,12 @@ const fn evidence(refused: Refused) -> Evidence {
 }
 
 /// Says what is new.
-fn log(name: &InstanceName, before: Option<&Seen>, seen: &Seen) {
+fn tell(name: &InstanceName, before: Option<&Seen>, seen: &Seen, audit: &Audit) {
     if before.is_some_and(|before| (before.state, before.signing) == (seen.state, seen.signing)) {
         return;
     }
     let signing = seen.signing.as_str();
+    audit.note(&Event::RotationStep { instance: name.as_str(), signing, agreement: seen.state.as_str() });
     if before.is_some_and(|before| before.signing != seen.signing) {
         tracing::info!(instance = %name, signing, "Another secret signs from now on: Metabase has been changed to it");
     }

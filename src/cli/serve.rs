@@ -39,6 +39,9 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    if config.audit.is_none() && !serve.dev {
+        tracing::warn!("No audit log is kept: configure [audit] to have every decision recorded");
+    }
     // Before anything is announced, so that no signal is missed.
     let stop = match Stop::on_signals() {
         Ok(stop) => stop,
@@ -48,13 +51,15 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     let dev_secret = secret.filter(|_| serve.dev);
     let name =
         serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
-    let app = match App::bind(config.server, file, loaded.generation, Arc::new(SystemClock)).await {
-        Ok(app) => app,
-        Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => {
-            return fail(EX_CONFIG, format_args!("{name}{error}"));
-        }
-        Err(error @ StartError::Listen { .. }) => return fail(1, error),
-    };
+    let app =
+        match App::bind(config.server, config.audit.as_ref(), file, loaded.generation, Arc::new(SystemClock)).await {
+            Ok(app) => app,
+            Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => {
+                return fail(EX_CONFIG, format_args!("{name}{error}"));
+            }
+            Err(error @ StartError::Audit(_)) => return fail(1, format_args!("{name}{error}")),
+            Err(error @ StartError::Listen { .. }) => return fail(1, error),
+        };
     match app.addresses() {
         Ok(addresses) => announce(&addresses, dev_secret.as_ref()),
         Err(error) => return fail(1, error),

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 use toml::{Table, Value};
 
 use super::{
-    CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, ListenAddress, Proofs, SecretSource, TlsFiles,
+    AuditConfig, AuditSink, CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, ListenAddress, Proofs,
+    SecretSource, SubjectForm, TlsFiles,
 };
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
@@ -36,6 +37,9 @@ pub(super) fn render(config: &Config) -> String {
         put(&mut shadow, "policy", path.display().to_string());
         put(&mut table, "shadow", shadow);
     }
+    if let Some(config) = &config.audit {
+        put(&mut table, "audit", audit(config));
+    }
     put(&mut table, "instances", config.instances.iter().map(instance).collect::<Vec<_>>());
     if !config.callers.is_empty() {
         put(&mut table, "callers", config.callers.iter().map(caller).collect::<Vec<_>>());
@@ -57,6 +61,30 @@ pub(super) fn render_grant(granted: &(InstanceName, Grant), key: Option<&str>) -
         table.retain(|own, _| own.ends_with(key));
     }
     table.to_string()
+}
+
+fn audit(config: &AuditConfig) -> Table {
+    let mut out = Table::new();
+    let place = |key, path: &PathBuf| {
+        let mut place = Table::new();
+        put(&mut place, key, path.display().to_string());
+        place
+    };
+    match &config.sink {
+        AuditSink::File(path) => put(&mut out, "sink", place("file", path)),
+        AuditSink::Stdout => put(&mut out, "sink", "stdout"),
+        AuditSink::Syslog(path) => put(&mut out, "sink", place("syslog", path)),
+        AuditSink::UnixDatagram(path) => put(&mut out, "sink", place("unix_datagram", path)),
+    }
+    put(&mut out, "durability", config.durability.as_str());
+    match &config.subject {
+        SubjectForm::Hash(key, _) => {
+            put(&mut out, "subject", "hash");
+            put(&mut out, "subject_key", secret_source(key));
+        }
+        SubjectForm::Plain => put(&mut out, "subject", "plain"),
+    }
+    out
 }
 
 fn identity(proofs: &Proofs) -> Table {

@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::{
     CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
-    parse_grant, parse_server,
+    parse_audit, parse_grant, parse_server,
     raw::{ClaimKey, RawCaller, RawConfig, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
 };
 use crate::domain::{
@@ -37,6 +37,10 @@ impl Problems<'_> {
     pub(super) fn add(&mut self, span: &Range<usize>, rule: impl Display) {
         let location = self.locator.locate(span);
         self.errors.push(ConfigError { file: self.file.to_owned(), location, rule: rule.to_string() });
+    }
+
+    pub(super) fn locate(&mut self, span: &Range<usize>) -> Location {
+        self.locator.locate(span)
     }
 
     pub(super) fn take<T, E: Display>(&mut self, span: &Range<usize>, parsed: Result<T, E>) -> Option<T> {
@@ -65,8 +69,11 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let server = parse_server::parse_server(&raw.server, &callers, &mut problems);
     let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
     let candidate = raw.shadow.and_then(|shadow| parse_candidate(&shadow.policy, &mut problems));
+    let audit = raw.audit.and_then(|audit| parse_audit::parse_audit(audit, &mut problems));
     match server {
-        Some(server) if problems.errors.is_empty() => Ok(Config { server, instances, callers, denied, candidate }),
+        Some(server) if problems.errors.is_empty() => {
+            Ok(Config { server, instances, callers, denied, candidate, audit })
+        }
         Some(_) | None => Err(ConfigErrors(problems.errors)),
     }
 }
@@ -231,7 +238,7 @@ fn parse_claim_names(raw: BTreeMap<ClaimKey, Spanned<String>>, problems: &mut Pr
     }
 }
 
-fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, &'static str> {
+pub(super) fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, &'static str> {
     let places = [&raw.file, &raw.env, &raw.credential];
     if places.into_iter().flatten().any(|place| looks_like_a_secret(place)) {
         return Err("looks like the secret itself: put it into a file, and the path of the file here");

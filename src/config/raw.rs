@@ -22,6 +22,46 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) deny: RawDeny,
     pub(super) shadow: Option<RawShadow>,
+    pub(super) audit: Option<RawAudit>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table [audit]")]
+pub(super) struct RawAudit {
+    pub(super) sink: Spanned<RawSink>,
+    pub(super) durability: Option<Spanned<RawDurability>>,
+    pub(super) subject: Option<Spanned<RawSubject>>,
+    pub(super) subject_key: Option<Spanned<RawSecretSource>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "\"stdout\", { file = \"…\" }, { unix_datagram = \"…\" } or { syslog = \"…\" }")]
+pub(super) enum RawSink {
+    Name(String),
+    Place(RawPlace),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPlace {
+    pub(super) file: Option<String>,
+    pub(super) unix_datagram: Option<String>,
+    pub(super) syslog: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawDurability {
+    Synced,
+    Written,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawSubject {
+    #[default]
+    Hash,
+    Plain,
 }
 
 #[derive(Deserialize)]

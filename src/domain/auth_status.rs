@@ -17,6 +17,19 @@ pub enum AuthStatus {
     Error,
 }
 
+impl AuthStatus {
+    /// The SDK's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Uninitialized => "uninitialized",
+            Self::Success => "success",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Why a credential has its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthStatusReason {
@@ -58,6 +71,34 @@ pub enum AuthStatusReason {
     TooOldToExchange,
     /// Not HS256.
     UnsupportedAlgorithm,
+}
+
+impl AuthStatusReason {
+    /// The spelling in the contract, without the prefix of its type.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "ACCEPTED",
+            Self::AccountUnavailable => "ACCOUNT_UNAVAILABLE",
+            Self::ApiKeyInvalid => "API_KEY_INVALID",
+            Self::ApiKeyNotAllowed => "API_KEY_NOT_ALLOWED",
+            Self::Expired => "EXPIRED",
+            Self::InvalidClaim => "INVALID_CLAIM",
+            Self::LicenseRequired => "LICENSE_REQUIRED",
+            Self::Malformed => "MALFORMED",
+            Self::MetabaseStarting => "METABASE_STARTING",
+            Self::MetabaseUnreachable => "METABASE_UNREACHABLE",
+            Self::MissingEmail => "MISSING_EMAIL",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::SessionInvalid => "SESSION_INVALID",
+            Self::SignatureMismatch => "SIGNATURE_MISMATCH",
+            Self::SignedWithRetiredSecret => "SIGNED_WITH_RETIRED_SECRET",
+            Self::SsoNotEnabled => "SSO_NOT_ENABLED",
+            Self::TenantRefused => "TENANT_REFUSED",
+            Self::TooOldToExchange => "TOO_OLD_TO_EXCHANGE",
+            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
+        }
+    }
 }
 
 /// The judgement of one credential.

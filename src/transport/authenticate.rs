@@ -4,16 +4,19 @@ pub(super) mod layer;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use thiserror::Error;
+use tonic::body::Body;
 
 use super::{
     bearer::{InvalidBearer, Issuers},
     certificate::NotAnSvid,
     forwarded::{self, InvalidForwarded, L5D_CLIENT_ID, XFCC},
     peer::{Peer, Place},
+    status,
 };
 use crate::{
+    application::audit::{Audit, Event},
     config::Proofs,
     domain::{
         caller::{Caller, CallerId, Proof},
@@ -64,11 +67,18 @@ impl Unauthenticated {
 pub(super) struct Authenticator {
     proofs: Proofs,
     issuers: Arc<Issuers>,
+    audit: Arc<Audit>,
 }
 
 impl Authenticator {
-    pub(super) const fn new(proofs: Proofs, issuers: Arc<Issuers>) -> Self {
-        Self { proofs, issuers }
+    pub(super) const fn new(proofs: Proofs, issuers: Arc<Issuers>, audit: Arc<Audit>) -> Self {
+        Self { proofs, issuers, audit }
+    }
+
+    /// The answer to a request without a proven caller.
+    fn refuse(&self, error: &Unauthenticated) -> Response<Body> {
+        self.audit.note(&Event::IdentityRefused { reason: error.code() });
+        status::unauthenticated(error).into_http()
     }
 
     /// The one caller that all given proofs agree on.

@@ -39,7 +39,7 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
     ) -> Result<Response<proto::IssueMetabaseTokenResponse>, Status> {
         let caller = caller(&request)?;
         let (instance, unverified) = convert::issue_request(request.into_inner());
-        match self.issue_token.execute(&caller, &instance, unverified) {
+        match self.issue_token.execute(&caller, &instance, unverified).await {
             Ok(issued) => {
                 self.metrics.decided("issued", "");
                 Ok(Response::new(convert::issue_response(&issued)))
@@ -73,6 +73,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 /// Labels of the metric.
 const fn outcome(error: &IssueError) -> (&'static str, &'static str) {
     match error {
+        IssueError::AuditUnavailable => ("refused", "AUDIT_UNAVAILABLE"),
         IssueError::Denied(denial) | IssueError::NotAdmitted(NotAdmitted::Denied(denial)) => {
             ("denied", denial.reason.code())
         }

@@ -1,6 +1,6 @@
 //! Every error as a `tonic::Status` with google.rpc details. Nowhere else builds one.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -22,6 +22,7 @@ const DOMAIN: &str = "metabase-token-service";
 
 pub(super) fn of_issue(error: IssueError) -> Status {
     match error {
+        IssueError::AuditUnavailable => audit_unavailable(),
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
         IssueError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
@@ -91,6 +92,15 @@ fn rate_exceeded(RateExceeded { retry_after }: RateExceeded) -> Status {
     details.set_error_info("RATE_EXCEEDED", DOMAIN, HashMap::new());
     let message = format!("the caller's rate is used up; retry in {} ms", retry_after.as_millis());
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// The log has to recover first, which takes somebody who makes room on a disk.
+fn audit_unavailable() -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+    details.set_error_info("AUDIT_UNAVAILABLE", DOMAIN, HashMap::new());
+    let message =
+        "the audit record of the token could not be written, so it was not issued; try again, or another replica";
+    Status::with_error_details(Code::Unavailable, message, details)
 }
 
 fn no_instance(no_instance: NoInstance) -> Status {

@@ -13,6 +13,10 @@ const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
 /// One of each table that has defaults, with nothing but what is required.
 const MINIMAL: &str = r#"
+[audit]
+sink = "stdout"
+subject = "hash"
+subject_key = { env = "SUBJECTS" }
 [[instances]]
 name = "main"
 shared_secret = { env = "MAIN" }
@@ -194,6 +198,7 @@ fn every_documented_default_is_the_real_one() {
     let effective: Table = Config::parse(MINIMAL, "minimal.toml").unwrap().effective().parse().unwrap();
     for row in rows("key") {
         for (key, default) in row.keys().iter().zip(row.defaults()) {
+            // What is given has no default to be seen, or the one that is given.
             if find(&given, key).is_some() {
                 continue;
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod architecture;
+mod audit;
 mod auth_status;
 mod authentication;
 mod bearer;

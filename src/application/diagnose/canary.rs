@@ -86,7 +86,7 @@ fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<St
     let caller = Caller { id: CallerId::Named(name), proof: Proof::Local };
     match policy.decide(&caller, request) {
         Decision::Allow(permit) => {
-            let signed = one.keys.signing().sign(&permit, clock.now()).map_err(|error| error.to_string())?;
+            let signed = one.keys.signing().1.sign(&permit, clock.now()).map_err(|error| error.to_string())?;
             Ok(signed.token.expose().to_owned())
         }
         Decision::Deny(denial) => Err(format!("the configuration denies the canary: {}", denial.reason.code())),

@@ -12,8 +12,6 @@ use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
 use super::{Authenticator, Unauthenticated};
-use crate::transport::status;
-
 /// A service that only proven callers reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticated<S> {
@@ -60,7 +58,7 @@ where
                 };
                 Answer::Waiting { answer: Box::pin(this.call_with_new_keys(request)) }
             }
-            Err(error) => Answer::Refused { refusal: Some(error) },
+            Err(error) => Answer::Refused { refusal: Some(self.authenticator.refuse(&error)) },
         }
     }
 }
@@ -76,7 +74,7 @@ where
                 request.extensions_mut().insert(caller);
                 self.inner.call(request).await
             }
-            Err(error) => Ok(status::unauthenticated(&error).into_http()),
+            Err(error) => Ok(self.authenticator.refuse(&error)),
         }
     }
 }
@@ -89,7 +87,7 @@ pin_project! {
     pub(crate) enum Answer<F, E> {
         Served { #[pin] answer: F },
         Waiting { answer: BoxedAnswer<E> },
-        Refused { refusal: Option<Unauthenticated> },
+        Refused { refusal: Option<Response<Body>> },
     }
 }
 
@@ -104,7 +102,7 @@ where
             AnswerProjection::Served { answer } => answer.poll(cx),
             AnswerProjection::Waiting { answer } => answer.as_mut().poll(cx),
             AnswerProjection::Refused { refusal } => match refusal.take() {
-                Some(error) => Poll::Ready(Ok(status::unauthenticated(&error).into_http())),
+                Some(refusal) => Poll::Ready(Ok(refusal)),
                 None => Poll::Pending, // Polled again after it was ready, which nobody may do.
             },
         }

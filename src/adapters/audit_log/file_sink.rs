@@ -1,0 +1,141 @@
+//! The log as a file: appended to, continued after a restart, opened anew when it was renamed, deleted or cut.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::chain::{Chain, Line};
+
+/// Bytes at the end of a file in which its last record is looked for; a record has a few hundred.
+const MAX_TAIL: u64 = 1024 * 1024;
+
+pub(super) struct FileSink {
+    path: PathBuf,
+    is_synced: bool,
+    file: File,
+    /// Bytes of whole records. What is behind them was written in part, and is cut off.
+    len: u64,
+}
+
+impl FileSink {
+    /// Goes on where the file ends.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or another process writes it.
+    pub(super) fn open(path: &Path, is_synced: bool, chain: &mut Chain) -> io::Result<Self> {
+        let file = open(path, is_synced)?;
+        let mut sink = Self { path: path.to_owned(), is_synced, file, len: 0 };
+        *chain = sink.resume()?;
+        Ok(sink)
+    }
+
+    /// Whether another file is written from now on, because the last was renamed, deleted or cut.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn follow(&mut self) -> io::Result<bool> {
+        let own = self.file.metadata()?;
+        let found = match fs::metadata(&self.path) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let is_same = found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
+        if !is_same {
+            self.file = open(&self.path, self.is_synced)?;
+            self.len = self.file.metadata()?.len();
+        } else if own.len() < self.len {
+            self.len = own.len();
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Writes all lines, or none.
+    ///
+    /// # Errors
+    /// None is written.
+    pub(super) fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        let size = lines.iter().map(|line| line.text.len() + 1).sum();
+        let mut text = Vec::with_capacity(size);
+        for line in lines {
+            text.extend_from_slice(&line.text);
+            text.push(b'\n');
+        }
+        // A part that an earlier failure has left behind.
+        if self.file.metadata()?.len() > self.len {
+            self.file.set_len(self.len)?;
+        }
+        let written =
+            self.file.write_all(&text).and_then(|()| if self.is_synced { self.file.sync_data() } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                self.len += text.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // If this fails as well, the next attempt does it.
+                let _ = self.file.set_len(self.len);
+                Err(error)
+            }
+        }
+    }
+
+    /// The last record of the file; a torn one, of a process that died with the machine, is cut off.
+    fn resume(&mut self) -> io::Result<Chain> {
+        let len = self.file.metadata()?.len();
+        let begin = len.saturating_sub(MAX_TAIL);
+        let mut tail = Vec::new();
+        self.file.seek(SeekFrom::Start(begin))?;
+        (&self.file).take(MAX_TAIL).read_to_end(&mut tail)?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let torn = tail.len() - whole;
+        self.len = len - torn as u64;
+        if torn > 0 {
+            tracing::warn!(
+                bytes = torn,
+                "The audit log ends in the midst of a record, which nobody waited for; it is cut off"
+            );
+            self.file.set_len(self.len)?;
+        }
+        let Some(last) = tail[..whole].split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) else {
+            return Ok(Chain::default());
+        };
+        match Chain::read(last) {
+            Ok((chain, ..)) => Ok(chain),
+            Err(error) => {
+                tracing::error!("The last record of the audit log {error}; the chain begins anew behind it");
+                Ok(Chain::default())
+            }
+        }
+    }
+}
+
+/// For appending, by this process alone.
+fn open(path: &Path, is_synced: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Not to wait for a reader, should it be a pipe.
+    let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        let error = "must be a regular file, not a folder, pipe, socket or device";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let error = "another process writes it; give every process a file of its own";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, error));
+        }
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    if is_synced {
+        // The name, too, has to survive.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,89 @@
+//! Checks the hash chain of a log.
+
+use std::io::{self, BufRead};
+
+use thiserror::Error;
+
+use super::chain::{Chain, hex};
+
+/// What a whole log says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Records in it.
+    pub records: u64,
+    /// Number of the first; more than 1 where it continues an earlier file.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+    /// Hash of the last, in hexadecimal: whoever keeps it elsewhere sees later whether records were removed from the end.
+    pub hash: String,
+    /// Whether it ends as a service does that was stopped in order.
+    pub is_closed: bool,
+    /// Records that were given up, and counted by the log itself.
+    pub lost: u64,
+}
+
+/// The first thing that is wrong with a log.
+#[derive(Debug, Error)]
+pub enum Broken {
+    /// There is no record.
+    #[error("there is no record")]
+    Empty,
+    /// A line is no record, or not one of this place.
+    #[error("line {line} {what}")]
+    Line {
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The log cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+}
+
+/// Reads a log to its end. It has to begin with the record that begins a file, or with record 1.
+///
+/// # Errors
+/// The first record that was changed, removed, added or moved.
+pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
+    let mut last: Option<Chain> = None;
+    let mut verified = Verified { records: 0, first: 0, last: 0, hash: String::new(), is_closed: false, lost: 0 };
+    let mut text = Vec::new();
+    for line in 1.. {
+        text.clear();
+        if log.read_until(b'\n', &mut text)? == 0 {
+            break;
+        }
+        let broken = |what: &str| Broken::Line { line, what: what.to_owned() };
+        let text = text.strip_suffix(b"\n").ok_or_else(|| broken("does not end: it was cut, or is being written"))?;
+        let (chain, previous, record) = Chain::read(text).map_err(broken)?;
+        let event = record["event"].as_str().unwrap_or_default();
+        match last {
+            None if event != "log_opened" => {
+                return Err(broken("does not begin a log: records before it are missing"));
+            }
+            None => verified.first = chain.number,
+            Some(last) if chain.number != last.number + 1 => {
+                let what = format!(
+                    "has the number {}, not {}: records were removed, added or moved",
+                    chain.number,
+                    last.number + 1
+                );
+                return Err(Broken::Line { line, what });
+            }
+            Some(last) if previous != last.hash => {
+                return Err(broken("does not follow the record before it: one of them was exchanged"));
+            }
+            Some(_) => {}
+        }
+        verified.is_closed = event == "log_closed";
+        if event == "records_lost" {
+            verified.lost += record["count"].as_u64().unwrap_or_default();
+        }
+        verified.records += 1;
+        last = Some(chain);
+    }
+    let last = last.ok_or(Broken::Empty)?;
+    Ok(Verified { last: last.number, hash: hex(&last.hash), ..verified })
+}

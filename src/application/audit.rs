@@ -1,0 +1,166 @@
+//! The audit log, from where decisions are made: an event becomes a record, and a token waits until its record is written.
+//!
+//! Records go through one queue to one writer, which writes all that wait at once (group commit). What is behind the queue is an
+//! adapter's.
+
+mod event;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+pub use self::event::{By, Event, Grant, Person, time};
+use super::Clock;
+use crate::domain::{secret::PseudonymKey, subject::Subject};
+
+/// Records that may wait for the writer. With more, tokens wait for room, and other records are given up and counted.
+const QUEUE: usize = 4096;
+/// How long a token waits for its record, whatever the caller's own deadline.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where events go. Without a log they go nowhere.
+#[derive(Debug)]
+pub struct Audit {
+    clock: Arc<dyn Clock>,
+    log: Option<Log>,
+}
+
+#[derive(Debug)]
+struct Log {
+    queue: mpsc::Sender<Entry>,
+    lost: Arc<AtomicU64>,
+    people: People,
+}
+
+/// How records name people.
+#[derive(Debug)]
+pub enum People {
+    /// As they are.
+    Plain,
+    /// By pseudonyms.
+    Hashed(Box<PseudonymKey>),
+}
+
+/// What the writer takes from the queue.
+#[derive(Debug)]
+pub enum Entry {
+    /// The end: nothing comes after it.
+    Close(oneshot::Sender<()>),
+    /// Write it.
+    Record {
+        /// A JSON object.
+        body: Vec<u8>,
+        /// Told whether it is written; none = nobody waits.
+        written: Option<oneshot::Sender<bool>>,
+    },
+}
+
+/// The writer's end of the queue.
+#[derive(Debug)]
+pub struct Queue {
+    /// What is to be written, in order.
+    pub entries: mpsc::Receiver<Entry>,
+    /// Records that were given up since the writer last looked.
+    pub lost: Arc<AtomicU64>,
+}
+
+/// The record of a token could not be written, so the token does not leave.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the audit record could not be written")]
+pub struct Unavailable;
+
+impl Audit {
+    /// No log.
+    #[must_use]
+    pub fn off(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, log: None }
+    }
+
+    /// A log, and the end of it that a writer has to drain.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, people: People) -> (Self, Queue) {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let lost = Arc::<AtomicU64>::default();
+        let log = Log { queue, lost: Arc::clone(&lost), people };
+        (Self { clock, log: Some(log) }, Queue { entries, lost })
+    }
+
+    /// The person as records name them; none without a log.
+    #[must_use]
+    pub fn person(&self, subject: &Subject) -> Option<Person> {
+        let people = &self.log.as_ref()?.people;
+        Some(Person {
+            subject: people.name("email", subject.email.as_str()),
+            user_id: subject.id.as_ref().map(|id| people.name("user_id", id)),
+        })
+    }
+
+    /// Whether anything is written at all.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// The record of an event, for [`Audit::commit`]; none without a log.
+    #[must_use]
+    pub fn record(&self, event: &Event<'_>) -> Option<Vec<u8>> {
+        self.log.as_ref().map(|_| event.to_json(self.clock.now()))
+    }
+
+    /// Returns once `record` is written as durably as is configured.
+    ///
+    /// # Errors
+    /// It is not, or not in time.
+    pub async fn commit(&self, record: Option<Vec<u8>>) -> Result<(), Unavailable> {
+        let (Some(log), Some(body)) = (&self.log, record) else { return Ok(()) };
+        let (written, is_written) = oneshot::channel();
+        let commit = async {
+            log.queue.send(Entry::Record { body, written: Some(written) }).await.map_err(|_| Unavailable)?;
+            if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
+        };
+        timeout(PATIENCE, commit).await.unwrap_or(Err(Unavailable))
+    }
+
+    /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing.
+    pub fn note(&self, event: &Event<'_>) {
+        let Some(log) = &self.log else { return };
+        let body = event.to_json(self.clock.now());
+        if log.queue.try_send(Entry::Record { body, written: None }).is_err() {
+            log.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns once everything that was noted is written, and the log is closed.
+    pub async fn close(&self) {
+        let Some(log) = &self.log else { return };
+        let (closed, is_closed) = oneshot::channel();
+        let close = async {
+            // A writer that is gone has closed the log.
+            if log.queue.send(Entry::Close(closed)).await.is_ok() {
+                let _ = is_closed.await;
+            }
+        };
+        if timeout(PATIENCE, close).await.is_err() {
+            tracing::error!("The audit log could not be closed: its last records may be missing");
+        }
+    }
+}
+
+impl People {
+    fn name(&self, kind: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Hashed(key) => key.pseudonym(kind, text),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is recorded: never a token, never a secret, of attributes only the names, of people what is configured.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::domain::{
+    caller::{Caller, CallerId, CallerName},
+    groups::Group,
+    policy::Permit,
+    time::UnixTime,
+};
+
+/// One thing that happened. The JSON form is the documented one: docs/operations.md.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// What became of a reload.
+    Reloaded {
+        /// `configuration`, `tls` or `issuers`.
+        what: &'static str,
+        /// Whether the files are in force; otherwise the last good ones are.
+        succeeded: bool,
+        /// The generation in force afterwards.
+        generation: u64,
+    },
+    /// The caller did not prove who it is.
+    IdentityRefused {
+        /// `google.rpc.ErrorInfo.reason`
+        reason: &'static str,
+    },
+    /// What a look at Metabase has changed.
+    RotationStep {
+        /// Which.
+        instance: &'a str,
+        /// `shared_secret` or `next_shared_secret`
+        signing: &'static str,
+        /// Whether Metabase holds it: `agrees`, `disagrees` or `unknown`.
+        agreement: &'static str,
+    },
+    /// A credential was judged.
+    StatusChecked {
+        /// Who asked.
+        #[serde(flatten)]
+        by: By<'a>,
+        /// Of which instance.
+        instance: &'a str,
+        /// Whether Metabase was asked to sign in with it.
+        live: bool,
+        /// `uninitialized`, `loading`, `success` or `error`
+        status: &'static str,
+        /// As in the answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        /// Of the credential.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+    },
+    /// A status check was refused.
+    StatusDenied {
+        /// Who asked.
+        #[serde(flatten)]
+        by: By<'a>,
+        /// As asked for.
+        instance: &'a str,
+        /// `google.rpc.ErrorInfo.reason`
+        reason: &'static str,
+    },
+    /// No token was issued.
+    TokenDenied {
+        /// Who asked.
+        #[serde(flatten)]
+        by: By<'a>,
+        /// As asked for.
+        instance: &'a str,
+        /// For whom; none if the request was refused before it was looked at.
+        #[serde(flatten)]
+        person: Option<Person>,
+        /// `google.rpc.ErrorInfo.reason`
+        reason: &'static str,
+        /// The field that is not permitted; empty if it is none.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        field: &'a str,
+        /// The generation that decided.
+        generation: u64,
+    },
+    /// A token was signed. It leaves once this is written.
+    TokenIssued {
+        /// Who asked.
+        #[serde(flatten)]
+        by: By<'a>,
+        /// Of which instance.
+        instance: &'a str,
+        /// For whom.
+        #[serde(flatten)]
+        person: Option<Person>,
+        /// What the token grants.
+        #[serde(flatten)]
+        grant: Grant<'a>,
+        /// Of the token.
+        fingerprint: String,
+        /// `shared_secret` or `next_shared_secret`
+        signed_with: &'static str,
+        /// The generation that decided.
+        generation: u64,
+    },
+}
+
+/// A caller and its proof.
+#[derive(Debug, Serialize)]
+pub struct By<'a> {
+    /// Name of the `[[callers]]` entry; none if it is none of them.
+    caller: Option<&'a str>,
+    /// What was proven; none where the configuration names whoever comes this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    proof: &'static str,
+}
+
+impl<'a> By<'a> {
+    /// `name` is what the policy calls the caller.
+    #[must_use]
+    pub fn new(caller: &'a Caller, name: Option<&'a CallerName>) -> Self {
+        let identity = match &caller.id {
+            CallerId::Named(_) => None,
+            CallerId::Proven(identity) => Some(identity.to_string()),
+        };
+        Self { caller: name.map(CallerName::as_str), identity, proof: caller.proof.as_str() }
+    }
+}
+
+/// A person, by address and identifier or by pseudonyms of both.
+#[derive(Debug, Serialize)]
+pub struct Person {
+    pub(super) subject: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<String>,
+}
+
+/// What a token grants.
+#[derive(Debug, Serialize)]
+pub struct Grant<'a> {
+    /// None: memberships are left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<&'a str>>,
+    attributes: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tenant_attributes: Vec<&'a str>,
+    lifetime_seconds: u32,
+}
+
+impl<'a> Grant<'a> {
+    /// What was permitted.
+    #[must_use]
+    pub fn of(permit: &'a Permit) -> Self {
+        let request = permit.request();
+        let tenant = request.tenant.as_ref();
+        Self {
+            groups: request.groups.as_ref().map(|groups| groups.iter().map(Group::as_str).collect()),
+            attributes: request.attributes.keys().map(String::as_str).collect(),
+            tenant: tenant.map(|tenant| tenant.slug.as_str()),
+            tenant_attributes: tenant.into_iter().flat_map(|one| one.attributes.keys()).map(String::as_str).collect(),
+            lifetime_seconds: permit.lifetime().seconds(),
+        }
+    }
+}
+
+/// A record as it stands in the log, but for what the writer adds.
+#[derive(Serialize)]
+struct Record<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+impl Event<'_> {
+    /// A JSON object that says when it happened, in UTC.
+    pub(super) fn to_json(&self, now: UnixTime) -> Vec<u8> {
+        serde_json::to_vec(&Record { time: time(now), event: self })
+            .unwrap_or_else(|_| b"{\"event\":\"unreadable\"}".to_vec())
+    }
+}
+
+/// RFC 3339, in UTC.
+#[must_use]
+pub fn time(at: UnixTime) -> String {
+    let since = Duration::from_secs(u64::try_from(at.seconds()).unwrap_or_default());
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+}

@@ -1,0 +1,43 @@
+//! Names for people that only the holder of a key can tell from others.
+
+use std::fmt::{self, Write as _};
+
+use aws_lc_rs::hmac;
+
+use super::SharedSecret;
+
+/// A key that turns personal data into pseudonyms. The same datum has the same pseudonym as long as the key stays.
+pub struct PseudonymKey(hmac::Key);
+
+/// Bytes of a pseudonym: with 2^32 people, two share one in less than one case in 2^64.
+const LEN: usize = 16;
+
+impl PseudonymKey {
+    /// The secret has no other use: with the key of tokens, pseudonyms would be signatures.
+    #[must_use]
+    pub fn new(secret: &SharedSecret) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret.0))
+    }
+
+    /// The first 128 bits of the HMAC-SHA256 of `kind`, a zero byte and `text`, in hexadecimal.
+    #[must_use]
+    pub fn pseudonym(&self, kind: &str, text: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(kind.as_bytes());
+        context.update(&[0]);
+        context.update(text.as_bytes());
+        let tag = context.sign();
+        let mut out = String::with_capacity(2 * LEN);
+        for byte in &tag.as_ref()[..LEN] {
+            // Writing to a String does not fail.
+            let _ = write!(out, "{byte:02x}");
+        }
+        out
+    }
+}
+
+impl fmt::Debug for PseudonymKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PseudonymKey([redacted])")
+    }
+}
