@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+CHROOT = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin")
 DOCKERFILE = Path(__file__).parent.parent / "docker" / "Dockerfile"
 
 
@@ -39,7 +40,7 @@ class Image:
         return path
 
     def arguments(self, *command: str) -> list[str]:
-        return ["chroot", f"--userspec={self.user}", str(self.root), *command]
+        return [CHROOT, f"--userspec={self.user}", str(self.root), *command]
 
     def run(self, *command: str, **options) -> subprocess.CompletedProcess:
         return subprocess.run(self.arguments(*command), env={}, text=True, capture_output=True, timeout=30, **options)
