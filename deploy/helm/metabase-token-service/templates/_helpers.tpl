@@ -134,7 +134,7 @@ client_crl = "{{ include "mts.tlsDir" $ }}/{{ . }}"
 {{- if ge (int $v.podDisruptionBudget.maxUnavailable) (int $v.replicaCount) }}
 {{- fail "podDisruptionBudget.maxUnavailable: has to be less than replicaCount, or it allows an outage" }}
 {{- end }}
-{{- if ne (len (uniq (list $v.ports.grpc $v.ports.probe $v.ports.metrics))) 3 }}
+{{- if ne (len (uniq (list (int $v.ports.grpc) (int $v.ports.probe) (int $v.ports.metrics)))) 3 }}
 {{- fail "ports: grpc, probe and metrics have to be three different ports" }}
 {{- end }}
 {{- end }}
