@@ -94,7 +94,11 @@ def main() -> None:
 def volume_of(path: str, mounts: dict) -> dict:
     folder = max((folder for folder in mounts if path.startswith(folder + "/")), key=len, default=None)
     assert folder, f"{path} is read, but nothing is mounted there"
-    return mounts[folder]
+    volume, file = mounts[folder], path.removeprefix(f"{folder}/")
+    assert "/" not in file, f"{path} is read, but a volume at {folder} has no folders"
+    items = (volume.get("secret") or volume.get("configMap")).get("items")
+    assert items is None or file in [item["path"] for item in items], f"{path} is read, but {file} is not among the items of its volume"
+    return volume
 
 
 def paths(value, key: str = ""):
