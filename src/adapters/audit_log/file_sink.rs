@@ -1,7 +1,7 @@
 //! The log as a file: appended to, continued after a restart, opened anew when it was renamed, deleted or cut.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -16,8 +16,12 @@ pub(super) struct FileSink {
     path: PathBuf,
     is_synced: bool,
     file: File,
+    /// Device and number of the file.
+    id: (u64, u64),
     /// Bytes of whole records. What is behind them was written in part, and is cut off.
     len: u64,
+    /// Whether something may be behind them.
+    is_torn: bool,
 }
 
 impl FileSink {
@@ -26,8 +30,8 @@ impl FileSink {
     /// # Errors
     /// It cannot be opened, is no regular file, or another process writes it.
     pub(super) fn open(path: &Path, is_synced: bool, chain: &mut Chain) -> io::Result<Self> {
-        let file = open(path, is_synced)?;
-        let mut sink = Self { path: path.to_owned(), is_synced, file, len: 0 };
+        let (file, id) = open(path, is_synced)?;
+        let mut sink = Self { path: path.to_owned(), is_synced, file, id, len: 0, is_torn: false };
         *chain = sink.resume()?;
         Ok(sink)
     }
@@ -37,22 +41,26 @@ impl FileSink {
     /// # Errors
     /// It cannot be opened.
     pub(super) fn follow(&mut self) -> io::Result<bool> {
-        let own = self.file.metadata()?;
         let found = match fs::metadata(&self.path) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let is_same = found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
-        if !is_same {
-            self.file = open(&self.path, self.is_synced)?;
-            self.len = self.file.metadata()?.len();
-        } else if own.len() < self.len {
-            self.len = own.len();
-        } else {
-            return Ok(false);
+        match found {
+            Some(found) if id(&found) == self.id => {
+                let is_cut = found.len() < self.len;
+                if is_cut {
+                    self.len = found.len();
+                }
+                Ok(is_cut)
+            }
+            Some(_) | None => {
+                (self.file, self.id) = open(&self.path, self.is_synced)?;
+                self.len = self.file.metadata()?.len();
+                self.is_torn = false;
+                Ok(true)
+            }
         }
-        Ok(true)
     }
 
     /// Writes all lines, or none.
@@ -66,9 +74,9 @@ impl FileSink {
             text.extend_from_slice(&line.text);
             text.push(b'\n');
         }
-        // A part that an earlier failure has left behind.
-        if self.file.metadata()?.len() > self.len {
+        if self.is_torn {
             self.file.set_len(self.len)?;
+            self.is_torn = false;
         }
         let written =
             self.file.write_all(&text).and_then(|()| if self.is_synced { self.file.sync_data() } else { Ok(()) });
@@ -78,8 +86,8 @@ impl FileSink {
                 Ok(())
             }
             Err(error) => {
-                // If this fails as well, the next attempt does it.
-                let _ = self.file.set_len(self.len);
+                // If it cannot be cut off now, the next attempt does it.
+                self.is_torn = self.file.set_len(self.len).is_err();
                 Err(error)
             }
         }
@@ -116,11 +124,12 @@ impl FileSink {
 }
 
 /// For appending, by this process alone.
-fn open(path: &Path, is_synced: bool) -> io::Result<File> {
+fn open(path: &Path, is_synced: bool) -> io::Result<(File, (u64, u64))> {
     let mut options = OpenOptions::new();
     // Not to wait for a reader, should it be a pipe.
     let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         let error = "must be a regular file, not a folder, pipe, socket or device";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
     }
@@ -137,5 +146,9 @@ fn open(path: &Path, is_synced: bool) -> io::Result<File> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"));
         File::open(folder)?.sync_all()?;
     }
-    Ok(file)
+    Ok((file, id(&metadata)))
+}
+
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
