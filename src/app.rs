@@ -30,6 +30,7 @@ use crate::{
         watch_metabase::{settle_rotations, watch_metabase},
     },
     config::{AuditConfig, ListenAddress, ServerConfig},
+    hardening::Confinement,
     lifecycle::{GRACE_PERIOD, Stop},
     reload::{self, Reloader},
     report_metabase,
@@ -71,6 +72,8 @@ pub struct WatchedFile {
     pub stamps: FileStamps,
     /// Its `[server]`, which the command line may have overridden.
     pub server: ServerConfig,
+    /// What the process can still reach.
+    pub confinement: Confinement,
 }
 
 /// Where the server listens.
@@ -203,11 +206,12 @@ impl App {
             metrics: Arc::clone(&metrics),
             health: health.clone(),
         };
-        let reloader = file.map(|WatchedFile { file, stamps, server }| Reloader {
+        let reloader = file.map(|WatchedFile { file, stamps, server, confinement }| Reloader {
             file,
             stamps,
             server,
             audit_config: audit_config.cloned(),
+            confinement,
             generations: Arc::clone(&generations),
             tls: tls_stamps.zip(tls.clone()),
             issuers: (issuer_stamps, issuers),

@@ -260,7 +260,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) if serve.dev && is_typed(&matches, "config") => {
             fail(2, "--dev takes no --config: choose one")
         }
-        Command::Serve(serve) => block_on(serve::run(serve)),
+        Command::Serve(serve) => serve::run(&serve),
         Command::Issue(issue) => block_on(issue::run(issue)),
         Command::Status(status) => block_on(status::run(status)),
         Command::Health(health) => block_on(health::run(health)),

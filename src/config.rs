@@ -210,6 +210,7 @@ impl Config {
                 listen_mode: ServerConfig::DEFAULT_LISTEN_MODE,
                 metrics_listen: Self::DEFAULT_METRICS_LISTEN,
                 reflection: true,
+                require_hardening: false,
                 probe_listen: None,
                 tls: None,
                 proofs: Proofs { local: Some(caller.clone()), ..Proofs::default() },

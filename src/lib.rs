@@ -8,6 +8,7 @@
 //! - [`application`]: the use cases: issue a token, judge one
 //! - [`config`]: the configuration file, parsed into domain types
 //! - [`domain`]: the rules, without I/O
+//! - [`hardening`]: a leaf: takes from the process what it does not need
 //! - [`telemetry`]: a leaf: logs and metrics; `http_client` and `regular_file`: leaves:
 //!   what reads configured URLs and files
 
@@ -17,6 +18,7 @@ pub mod application;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod hardening;
 mod http_client;
 pub mod lifecycle;
 mod regular_file;

@@ -19,7 +19,8 @@ use crate::{
         audit::{Audit, Event},
         generation::Generations,
     },
-    config::{AuditConfig, ServerConfig},
+    config::{AuditConfig, Config, ServerConfig},
+    hardening::Confinement,
     telemetry::Metrics,
     transport::{bearer::Issuers, tls::CurrentTls},
 };
@@ -38,6 +39,8 @@ pub struct Reloader {
     pub server: ServerConfig,
     /// `[audit]` in force; a change of it takes a restart.
     pub audit_config: Option<AuditConfig>,
+    /// What the process can still reach.
+    pub confinement: Confinement,
     /// Where a new generation goes.
     pub generations: Arc<Generations>,
     /// The state of the TLS files that are in force, and where new ones go.
@@ -113,7 +116,18 @@ impl Reloader {
         }
     }
 
+    /// What the changed configuration needs that this process has given up at start. A file that cannot be read or parsed is
+    /// left to the load that follows.
+    fn check_confinement(&self) -> Result<(), String> {
+        let name = self.file.display().to_string();
+        let text = load_generation::read(&self.file).ok();
+        let Some(config) = text.and_then(|text| Config::parse(&text, &name).ok()) else { return Ok(()) };
+        let refusals = self.confinement.refusals(&config);
+        if refusals.is_empty() { Ok(()) } else { Err(format!("{name}: {}", refusals.join(&format!("\n{name}: ")))) }
+    }
+
     fn reload_generation(&mut self) -> Result<(), String> {
+        self.check_confinement()?;
         let LoadedFile { config, loaded, stamps } =
             load_generation::load_file(&self.file).map_err(|error| error.to_string())?;
         for warning in &loaded.warnings {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use super::{EX_CONFIG, Serve, fail, print};
+use super::{EX_CONFIG, Serve, block_on, fail, print};
 use crate::{
     adapters::{
         clock::SystemClock,
@@ -12,15 +12,17 @@ use crate::{
     app::{Addresses, App, StartError, WatchedFile},
     config::{Config, ListenAddress, SecretSource, parse_listen},
     domain::instance::InstanceUrl,
+    hardening::{self, Confinement, Plan, Report},
     lifecycle::Stop,
     telemetry,
 };
 
 const SECRET_VARIABLE: &str = "METABASE_JWT_SHARED_SECRET";
 
-pub(super) async fn run(serve: Serve) -> ExitCode {
-    let _logs = telemetry::init_logs(serve.log_level, serve.log_format);
-    let (mut config, loaded, file) = match load(&serve) {
+/// Hardens the process while it has one thread, before the log writer and the runtime.
+pub(super) fn run(serve: &Serve) -> ExitCode {
+    let begun = hardening::begin();
+    let (mut config, loaded, mut file) = match load(serve) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(EX_CONFIG, errors),
     };
@@ -36,6 +38,29 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
         }
         config.server.metrics_listen = metrics_listen;
     }
+    let watched = file.as_ref().map(|watched| watched.file.as_path());
+    let report = begun.finish(&Plan::new(&config, watched, environment::read, Vec::new()));
+    if config.server.require_hardening
+        && let Some(error) = refused(&report)
+    {
+        return fail(EX_CONFIG, error);
+    }
+    if let Some(watched) = &mut file {
+        watched.confinement = report.confinement.clone();
+    }
+    let _logs = telemetry::init_logs(serve.log_level, serve.log_format);
+    report.log(serve.dev);
+    block_on(start(serve, config, loaded, file))
+}
+
+/// One line for each measure that does not hold; none = all do.
+fn refused(report: &Report) -> Option<String> {
+    let line = |measure| format!("server.require_hardening: {measure}; or set it to false");
+    let lines: Vec<String> = report.degraded().map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<WatchedFile>) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -75,7 +100,8 @@ fn load(serve: &Serve) -> Result<(Config, Loaded, Option<WatchedFile>), String> 
         return dev().map(|(config, loaded)| (config, loaded, None));
     };
     let LoadedFile { config, loaded, stamps } = load_generation::load_file(file).map_err(|error| error.to_string())?;
-    let watched = WatchedFile { file: file.clone(), stamps, server: config.server.clone() };
+    let watched =
+        WatchedFile { file: file.clone(), stamps, server: config.server.clone(), confinement: Confinement::default() };
     Ok((config, loaded, Some(watched)))
 }
 

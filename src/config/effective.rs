@@ -24,6 +24,7 @@ pub(super) fn render(config: &Config) -> String {
     }
     put(&mut out, "metrics_listen", server.metrics_listen.to_string());
     put(&mut out, "reflection", server.reflection);
+    put(&mut out, "require_hardening", server.require_hardening);
     if let Some(address) = server.probe_listen {
         put(&mut out, "probe_listen", address.to_string());
     }

@@ -48,6 +48,7 @@ pub(super) fn parse_server(
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         metrics_listen: metrics_listen?,
         reflection: raw.reflection,
+        require_hardening: raw.require_hardening,
         proofs,
     })
 }

@@ -92,6 +92,8 @@ pub(super) struct RawServer {
     #[serde(default)]
     pub(super) reflection: bool,
     pub(super) probe_listen: Option<Text>,
+    #[serde(default)]
+    pub(super) require_hardening: bool,
     pub(super) tls: Option<RawTls>,
     #[serde(default)]
     pub(super) identity: RawIdentity,

@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub metrics_listen: SocketAddr,
     /// Whether the server describes itself to tools such as grpcurl.
     pub reflection: bool,
+    /// Whether a measure of hardening that does not hold stops the start.
+    pub require_hardening: bool,
     /// Which proofs of identity count.
     pub proofs: Proofs,
 }
