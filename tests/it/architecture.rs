@@ -35,6 +35,11 @@ fn dependencies_go_one_way() {
     assert_absent("src/config", &["crate::application", "crate::adapters", "crate::transport", "crate::app::"], &[]);
     assert_absent("src/adapters", &["crate::transport", "crate::app::", "crate::cli"], &[]);
     assert_absent("src/transport", &["crate::adapters", "crate::app::", "crate::cli"], &[]);
+    let hardening = ["crate::adapters", "crate::app", "crate::cli", "crate::domain", "crate::transport"];
+    assert_absent("src/hardening", &hardening, &[]);
+    for folder in ["src/adapters", "src/application", "src/config", "src/domain", "src/transport"] {
+        assert_absent(folder, &["crate::hardening"], &[]);
+    }
 }
 
 #[test]

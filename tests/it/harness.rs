@@ -207,8 +207,12 @@ impl Served {
         line.strip_suffix("/metrics").unwrap()
     }
 
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 

@@ -12,6 +12,7 @@ mod configuration;
 mod connections;
 mod doctor;
 mod documentation;
+mod hardening;
 mod harness;
 mod health;
 mod issue_token;
