@@ -1,6 +1,6 @@
 //! `doctor`
 
-use std::{fmt::Write as _, process::ExitCode, time::Duration};
+use std::{fmt::Write as _, path::Path, process::ExitCode, thread, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -10,6 +10,7 @@ use super::{Doctor, EX_CONFIG, print};
 use crate::{
     adapters::{
         clock::SystemClock,
+        environment,
         load_generation::{self, LoadedFile},
         secret_sources,
     },
@@ -21,6 +22,7 @@ use crate::{
         watch_metabase::settle_rotations,
     },
     config::{Config, InstanceConfig},
+    hardening::{self, Measure, Outcome, Plan},
 };
 
 /// At least one check failed.
@@ -54,6 +56,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     )];
     let mend = "see docs/configuration.md";
     own.extend(loaded.warnings.iter().map(|warning| Finding::warn(Check::Configuration, warning.as_str(), mend)));
+    own.extend(harden(&config, &doctor.config));
     let mut sections = vec![Section { instance: None, address: name, findings: own }];
     let chosen = config
         .instances
@@ -61,6 +64,22 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
         .filter(|one| doctor.instance.is_empty() || doctor.instance.contains(&one.name().to_owned()));
     sections.extend(join_all(chosen.map(|one| examine(one, &config, &loaded.generation, &doctor))).await);
     report(&doctor, &sections, None)
+}
+
+/// Takes the measures of `serve` in a thread of its own, which they end with, to see which would hold.
+fn harden(config: &Config, file: &Path) -> Vec<Finding> {
+    let plan = Plan::new(config, Some(file), environment::read);
+    let Ok(report) = thread::spawn(move || hardening::apply(&plan)).join() else { return Vec::new() };
+    let finding = |measure: &Measure| match &measure.outcome {
+        Outcome::Applied => Finding::ok(Check::Hardening, measure.name),
+        Outcome::Degraded { reason, way_out } if config.server.require_hardening => {
+            Finding::fail(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str())
+        }
+        Outcome::Degraded { reason, way_out } => {
+            Finding::warn(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str())
+        }
+    };
+    report.measures.iter().map(finding).collect()
 }
 
 /// What cannot be loaded cannot be examined; what is wrong with it comes as findings all the same.

@@ -39,7 +39,7 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
         config.server.metrics_listen = metrics_listen;
     }
     let watched = file.as_ref().map(|watched| watched.file.as_path());
-    let report = begun.finish(&Plan::new(&config, watched, environment::read, Vec::new()));
+    let report = begun.finish(&Plan::new(&config, watched, environment::read));
     if config.server.require_hardening
         && let Some(error) = refused(&report)
     {

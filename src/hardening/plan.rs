@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{Measure, folders};
 use crate::{
-    config::{Config, InstanceConfig, KeySource, ListenAddress, SecretSource, TlsFiles},
+    config::{AuditSink, Config, InstanceConfig, KeySource, ListenAddress, SecretSource, SubjectForm, TlsFiles},
     regular_file,
 };
 
@@ -67,17 +67,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What `config` needs, which was read from `file`. `environment` reads a variable. `writable` are folders in which files are
-    /// written.
+    /// What `config` needs, which was read from `file`. `environment` reads a variable.
     #[must_use]
-    pub fn new(
-        config: &Config,
-        file: Option<&Path>,
-        environment: impl Fn(&str) -> Option<OsString>,
-        writable: Vec<PathBuf>,
-    ) -> Self {
+    pub fn new(config: &Config, file: Option<&Path>, environment: impl Fn(&str) -> Option<OsString>) -> Self {
         let server = &config.server;
         let mut files: Vec<&Path> = file.into_iter().chain(generation_files(config)).collect();
+        if let Some(SecretSource::File(key)) = subject_key(config) {
+            files.push(key);
+        }
+        let writable = match config.audit.as_ref().map(|audit| &audit.sink) {
+            Some(AuditSink::File(log)) => log.parent().map(Path::to_owned).into_iter().collect(),
+            Some(AuditSink::Stdout | AuditSink::Syslog(_) | AuditSink::UnixDatagram(_)) | None => Vec::new(),
+        };
         files.extend(server.tls.iter().flat_map(TlsFiles::paths).chain(server.proofs.key_files()));
         let mut ports: BTreeSet<u16> = config_ports(config).collect();
         for issuer in &server.proofs.jwt {
@@ -187,10 +188,18 @@ fn config_ports(config: &Config) -> impl Iterator<Item = u16> {
     config.instances.iter().filter_map(|one| one.api_url()?.as_url().port_or_known_default())
 }
 
+/// The key for people's names in the audit log.
+fn subject_key(config: &Config) -> Option<&SecretSource> {
+    match &config.audit.as_ref()?.subject {
+        SubjectForm::Hash(source, _) => Some(source),
+        SubjectForm::Plain => None,
+    }
+}
+
 fn variables(config: &Config) -> impl Iterator<Item = String> {
     let next = |one: &InstanceConfig| one.next_shared_secret.as_ref().map(|(source, _)| source.clone());
     let sources = config.instances.iter().flat_map(move |one| [Some(one.shared_secret.clone()), next(one)]);
-    sources.flatten().filter_map(|source| match source {
+    sources.flatten().chain(subject_key(config).cloned()).filter_map(|source| match source {
         SecretSource::Env(name) => Some(name),
         SecretSource::Credential(_) | SecretSource::File(_) | SecretSource::Generated => None,
     })
