@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _},
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -92,12 +92,16 @@ pub fn generate() -> Result<Zeroizing<String>, SecretError> {
 fn read_file(path: &Path, source: &SecretSource) -> Result<(Vec<u8>, Option<String>), SecretError> {
     let failed = |error| SecretError::Read { source_description: source.clone(), error };
     let file = regular_file::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o777;
+    // What Kubernetes mounts belongs to root, and the service reads it by its group: nothing that could be restricted more.
+    let is_by_group = metadata.uid() != rustix::process::geteuid().as_raw();
+    let excess = if is_by_group { 0o037 } else { 0o077 };
     // Room for one byte more than allowed, so that the buffer never moves and leaves a copy behind.
     let most = SharedSecret::MAX_LEN + 1;
     let mut bytes = Vec::with_capacity(most);
     file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
-    let warning = (mode & 0o077 != 0).then(|| {
+    let warning = (mode & excess != 0).then(|| {
         format!("{source} has mode {mode:04o}: group or others can reach the secret; restrict it with `chmod 0400`")
     });
     Ok((bytes, warning))
