@@ -1,6 +1,6 @@
 //! The composition root: builds every part, binds, runs, drains. The only file that knows all the others.
 //!
-//! Start: configuration, secrets, bind, not ready, serve, ready. Drain: not ready, GOAWAY,
+//! Start: configuration, secrets, bind, not ready, serve, ready. Drain: not ready, announce delay, GOAWAY,
 //! finish what is in flight within the grace period, leave.
 
 use std::{
@@ -9,10 +9,15 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::mpsc, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -29,18 +34,20 @@ use crate::{
         shadow::Shadow,
         watch_metabase::{settle_rotations, watch_metabase},
     },
-    config::{AuditConfig, ListenAddress, ServerConfig},
+    config::{AuditConfig, Drain, Limits, ListenAddress, ServerConfig},
     hardening::Confinement,
-    lifecycle::{GRACE_PERIOD, Stop},
+    lifecycle::Stop,
     reload::{self, Reloader},
     report_metabase,
     telemetry::Metrics,
     transport::{
         self, Parts, acceptor,
+        admission::Admission,
         bearer::{Issuers, KeyFileError},
         health::Health,
         listener::Listener,
         metrics_endpoint,
+        serving::serve,
         tls::{CurrentTls, TlsError},
     },
 };
@@ -55,6 +62,8 @@ pub struct App {
     health: Health,
     metrics: Arc<Metrics>,
     parts: Parts,
+    limits: Limits,
+    drain: Drain,
     reloader: Option<Reloader>,
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
@@ -120,11 +129,11 @@ pub enum RunError {
     #[error("stopped by a second signal before everything in flight was finished")]
     Aborted,
     /// In-flight RPCs took longer than the grace period.
-    #[error("{} s were not enough to finish what was in flight", GRACE_PERIOD.as_secs())]
-    DrainTimedOut,
-    /// The gRPC server failed.
-    #[error("the gRPC server failed: {0}")]
-    Grpc(#[from] tonic::transport::Error),
+    #[error("{} were not enough to finish what was in flight", humantime::format_duration(*.grace_period))]
+    DrainTimedOut {
+        /// What they had.
+        grace_period: Duration,
+    },
     /// The metrics server failed.
     #[error("the metrics server failed: {0}")]
     Metrics(io::Error),
@@ -202,6 +211,8 @@ impl App {
             proofs: server.proofs.clone(),
             issuers: Arc::clone(&issuers),
             audit: Arc::clone(&audit),
+            generations: Arc::clone(&generations),
+            limits: server.limits,
             reflection: server.reflection,
             metrics: Arc::clone(&metrics),
             health: health.clone(),
@@ -228,6 +239,8 @@ impl App {
             health,
             metrics,
             parts,
+            limits: server.limits,
+            drain: server.drain,
             reloader,
             generations,
             clock,
@@ -259,9 +272,11 @@ impl App {
             probe_listener,
             metrics_listener,
             tls,
-            health,
+            mut health,
             metrics,
             parts,
+            limits,
+            drain,
             reloader,
             generations,
             clock,
@@ -271,10 +286,12 @@ impl App {
         settle_rotations(&generations.current_owned(), &*clock).await;
         health.ready().await;
         let drained = CancellationToken::new();
-        let probe_server = probe_listener.map(|listener| {
-            let router = transport::probe_router(&health, Arc::clone(&metrics));
-            router.serve_with_incoming_shutdown(acceptor::tcp(listener, None), drained.clone().cancelled_owned())
-        });
+        if let Some(listener) = probe_listener {
+            let admission = Admission::new("probe", Limits::PROBES.max_connections, Arc::clone(&metrics));
+            let probes = transport::probes(&health, Arc::clone(&metrics));
+            // Up through the drain, and ends with the process.
+            tokio::spawn(serve(probes, acceptor::tcp(listener, None, admission), Limits::PROBES, drained.clone()));
+        }
         let in_flight = Arc::clone(&metrics);
         let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
         let issuers = Arc::clone(&parts.issuers);
@@ -284,21 +301,28 @@ impl App {
         let watching = async {
             tokio::join!(watch_metabase(Arc::clone(&generations), clock, Arc::clone(&audit), reports), publishing)
         };
-        let router = transport::router(parts);
-        let (incoming, _socket_file) = transport::incoming(listener, tls);
-        let grpc_server = router
-            .serve_with_incoming_shutdown(incoming, drain_begins(health, Arc::clone(&generations), stop.drain.clone()));
+        let admission = Admission::new("grpc", limits.max_connections, Arc::clone(&in_flight));
+        let (incoming, _socket_file) = transport::incoming(listener, tls, admission);
+        let leaving = CancellationToken::new();
+        let grpc_server = serve(transport::services(parts), incoming, limits, leaving.clone());
+        let draining = async {
+            stop.drain.cancelled().await;
+            announce(&mut health, &generations, drain).await;
+            leaving.cancel();
+            let _ = timeout(drain.grace_period, keep_ending_watches(&mut health)).await;
+        };
         tokio::select! {
             biased; // Finished work wins over an expired deadline.
-            served = async { let served = grpc_server.await; tasks.close(); tasks.wait().await; served } => served?,
-            failed = failure(probe_server) => return Err(RunError::Grpc(failed)),
-            failed = failure(Some(metrics_server)) => return Err(RunError::Metrics(failed)),
+            () = async { grpc_server.await; tasks.close(); tasks.wait().await } => {}
+            failed = failure(metrics_server) => return Err(RunError::Metrics(failed)),
             () = keep_reloading(reloader) => {}
             () = issuers.keep_fresh() => {}
             _ = watching => {}
             () = stop.abort.cancelled() => return Err(RunError::Aborted),
             // A client that keeps its connection open without an RPC on it loses nothing.
-            () = expired(&stop.drain) => if in_flight.rpcs_in_flight() > 0 { return Err(RunError::DrainTimedOut) },
+            () = draining => if in_flight.rpcs_in_flight() > 0 {
+                return Err(RunError::DrainTimedOut { grace_period: drain.grace_period });
+            },
         }
         audit.close().await;
         tracing::info!("Drained");
@@ -306,20 +330,24 @@ impl App {
     }
 }
 
-/// Resolves when the server shall send GOAWAY.
-async fn drain_begins(mut health: Health, generations: Arc<Generations>, drain: CancellationToken) {
-    drain.cancelled().await;
-    tracing::info!(grace_period_s = GRACE_PERIOD.as_secs(), "Draining");
+/// Resolves when the server shall send GOAWAY: once whoever asks for readiness has had the time to be told, and clients have gone
+/// elsewhere, of which those that came meanwhile have been served.
+async fn announce(health: &mut Health, generations: &Generations, drain: Drain) {
+    let Drain { announce_delay, grace_period } = drain;
+    tracing::info!(announce_delay_s = announce_delay.as_secs(), grace_period_s = grace_period.as_secs(), "Draining");
     health.draining().await;
+    sleep(announce_delay).await;
     for one in generations.current_owned().instances() {
         health.forget_metabase(one.instance.name.as_str()).await;
     }
-    health.end_watches().await;
 }
 
-async fn expired(drain: &CancellationToken) {
-    drain.cancelled().await;
-    sleep(GRACE_PERIOD).await;
+/// Watchers that come back are asked to leave, too, and hold nothing up. Never resolves.
+async fn keep_ending_watches(health: &mut Health) {
+    loop {
+        health.end_watches().await;
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Never resolves.
@@ -330,9 +358,8 @@ async fn keep_reloading(reloader: Option<Reloader>) {
     }
 }
 
-/// The probe and metrics ports stay up through the drain and end with the process; only a failure is an event.
-async fn failure<E>(server: Option<impl Future<Output = Result<(), E>>>) -> E {
-    let Some(server) = server else { return pending().await };
+/// The metrics port stays up through the drain and ends with the process; only a failure is an event.
+async fn failure<E>(server: impl Future<Output = Result<(), E>>) -> E {
     match server.await {
         Ok(()) => pending().await,
         Err(error) => error,

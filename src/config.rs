@@ -2,10 +2,12 @@
 
 mod audit;
 mod effective;
+mod limits;
 mod locate;
 mod parse;
 mod parse_audit;
 mod parse_grant;
+mod parse_limits;
 mod parse_listen;
 mod parse_server;
 mod raw;
@@ -20,6 +22,7 @@ use std::{
 
 use thiserror::Error;
 
+pub use self::limits::{Drain, Limits};
 pub(crate) use self::parse_listen::parse_listen;
 pub use self::{
     audit::{AuditConfig, AuditSink, Durability, SubjectForm},
@@ -214,6 +217,8 @@ impl Config {
                 probe_listen: None,
                 tls: None,
                 proofs: Proofs { local: Some(caller.clone()), ..Proofs::default() },
+                limits: Limits::default(),
+                drain: Drain::unannounced(),
             },
             denied: Denied::default(),
             candidate: None,

@@ -1,12 +1,9 @@
 //! When to stop: the first signal drains, the second ends at once.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// How long in-flight RPCs may take after the first signal.
-pub const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Two tokens: `drain` is cancelled first, `abort` second.
 #[derive(Clone, Debug, Default)]

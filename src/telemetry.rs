@@ -1,6 +1,7 @@
 //! A leaf: logs, and every metric with its name, labels and help text.
 
 mod audit;
+mod load;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -17,7 +18,10 @@ use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-pub use self::audit::AuditMetrics;
+pub use self::{
+    audit::AuditMetrics,
+    load::{ConnectionEnd, Handshake, Load},
+};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -51,6 +55,8 @@ pub fn init_logs(level: LevelFilter, format: LogFormat) -> WorkerGuard {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Connections, and what was refused for lack of room.
+    pub load: Load,
     rpcs: Family<RpcLabels, Counter>,
     rpc_duration: Family<MethodLabels, Histogram>,
     rpcs_in_flight: Gauge,
@@ -145,6 +151,7 @@ const DURATION_BUCKETS: [f64; 12] =
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("metabase_token_service");
+        let load = Load::register(&mut registry);
         let rpcs = Family::default();
         registry.register("rpcs", "RPCs answered, by method and gRPC code", rpcs.clone());
         let rpc_duration = Family::<_, Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
@@ -188,6 +195,7 @@ impl Default for Metrics {
         registry.register("build", "The running version", build);
         Self {
             registry,
+            load,
             rpcs,
             rpc_duration,
             rpcs_in_flight,

@@ -1,6 +1,8 @@
 //! The gRPC server: layers, services, limits. The order of the layers is documented here and only here.
 
 pub mod acceptor;
+mod activity;
+pub mod admission;
 mod authenticate;
 pub mod bearer;
 mod certificate;
@@ -9,32 +11,34 @@ mod convert;
 mod deadline;
 mod forwarded;
 pub mod health;
+mod http2;
+mod limits;
 pub mod listener;
 pub mod metrics_endpoint;
+mod noted;
 mod observe;
 pub mod peer;
 mod service;
+pub mod serving;
 mod status;
 pub mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tonic::{
-    service::Routes,
-    transport::{Server, server::Router},
-};
-use tower::layer::util::{Identity, Stack};
+use tonic::service::Routes;
 
 use self::{
+    admission::Admission,
     authenticate::{Authenticator, layer::Authenticated},
+    limits::{Limited, Room},
     listener::{Listener, SocketFile},
-    observe::ObserveLayer,
+    observe::Observe,
     service::TokenService,
     tls::CurrentTls,
 };
 use crate::{
-    application::{audit::Audit, check_auth_status::CheckAuthStatus, issue_token::IssueToken},
-    config::Proofs,
+    application::{audit::Audit, check_auth_status::CheckAuthStatus, generation::Generations, issue_token::IssueToken},
+    config::{Limits, Proofs},
     telemetry::Metrics,
 };
 
@@ -50,10 +54,6 @@ const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descript
 /// Bytes of a request message. The largest valid one has about 250 kB only if every limit of every field is used up in
 /// four-byte characters; a token that Metabase can read comes from far less.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-/// Bytes of a request's metadata.
-const MAX_METADATA_BYTES: u32 = 16 * 1024;
-/// Requests that one connection may have in flight.
-const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 
 /// What the server is made of.
 #[derive(Debug)]
@@ -68,6 +68,10 @@ pub struct Parts {
     pub issuers: Arc<bearer::Issuers>,
     /// Where refusals are recorded.
     pub audit: Arc<Audit>,
+    /// Knows the callers' names.
+    pub generations: Arc<Generations>,
+    /// What is too much.
+    pub limits: Limits,
     /// Whether to answer reflection.
     pub reflection: bool,
     /// Where RPCs are counted.
@@ -76,18 +80,21 @@ pub struct Parts {
     pub health: health::Health,
 }
 
-/// Puts the server together.
+/// Puts the services together. Layers, outermost first: observe, which also counts what the others refuse; room, which costs
+/// least; deadline; authentication. Authorization and rates need the decoded request, and are the use cases' own.
 ///
 /// # Panics
 /// Never: the descriptor sets that reflection decodes are compiled in.
 #[must_use]
-pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
+pub fn services(parts: Parts) -> Observe<Routes> {
     let service = TokenService::new(parts.issue_token, parts.check_auth_status, Arc::clone(&parts.metrics));
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
     let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
+    // Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
+    let service = Limited::new(service, Arc::new(Room::new(&parts.limits, Arc::clone(&parts.metrics))));
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {
         let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
@@ -96,29 +103,25 @@ pub fn router(parts: Parts) -> Router<Stack<ObserveLayer, Identity>> {
             .add_service(Authenticated::new(v1, Arc::clone(&authenticator)))
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
-    server(parts.metrics).add_routes(routes)
+    Observe::new(routes.prepare(), parts.metrics, Some(parts.generations))
 }
 
-/// The server of the probe listener: health and nothing else.
+/// What the probe listener answers: health and nothing else.
 #[must_use]
-pub fn probe_router(health: &health::Health, metrics: Arc<Metrics>) -> Router<Stack<ObserveLayer, Identity>> {
-    server(metrics).add_routes(Routes::new(health.service()))
+pub fn probes(health: &health::Health, metrics: Arc<Metrics>) -> Observe<Routes> {
+    Observe::new(Routes::new(health.service()).prepare(), metrics, None)
 }
 
 /// Accepts connections of the gRPC listener, each with its [`peer::Peer`].
-pub fn incoming(listener: Listener, tls: Option<Arc<CurrentTls>>) -> (acceptor::Incoming, Option<SocketFile>) {
+pub fn incoming(
+    listener: Listener,
+    tls: Option<Arc<CurrentTls>>,
+    admission: Admission,
+) -> (acceptor::Incoming, Option<SocketFile>) {
     match listener {
-        Listener::Tcp(listener) => (acceptor::tcp(listener, tls), None),
-        Listener::Unix(listener, file) => (acceptor::unix(listener), Some(file)),
+        Listener::Tcp(listener) => (acceptor::tcp(listener, tls, admission), None),
+        Listener::Unix(listener, file) => (acceptor::unix(listener, admission), Some(file)),
     }
-}
-
-fn server(metrics: Arc<Metrics>) -> Server<Stack<ObserveLayer, Identity>> {
-    Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_max_header_list_size(MAX_METADATA_BYTES)
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .layer(ObserveLayer::new(metrics)) // Outermost: also counts what the layers below refuse.
 }
 
 /// Descriptors of everything the server answers, so that tools list the same services whichever version they speak.

@@ -143,8 +143,8 @@ fn tell(name: &InstanceName, before: Option<&Seen>, seen: &Seen, audit: &Audit) 
     }
 }
 
-/// Up to a tenth more or less, so that replicas do not ask all at once.
-fn jittered(period: Duration) -> Duration {
+/// Up to a tenth more or less, so that not everything happens at once.
+pub fn jittered(period: Duration) -> Duration {
     let mut random = [0];
     // Without randomness they do.
     let _ = aws_lc_rs::rand::fill(&mut random);

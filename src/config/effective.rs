@@ -1,12 +1,12 @@
 //! Writes the configuration out as TOML, with every default. Secrets are not in it, only where they are.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use toml::{Table, Value};
 
 use super::{
-    AuditConfig, AuditSink, CallerConfig, Config, InstanceConfig, JwtIssuer, KeySource, ListenAddress, Proofs,
-    SecretSource, SubjectForm, TlsFiles,
+    AuditConfig, AuditSink, CallerConfig, Config, Drain, InstanceConfig, JwtIssuer, KeySource, Limits, ListenAddress,
+    Proofs, SecretSource, SubjectForm, TlsFiles,
 };
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
@@ -32,6 +32,8 @@ pub(super) fn render(config: &Config) -> String {
     if let Some(files) = &server.tls {
         put(&mut out, "tls", tls(files));
     }
+    put(&mut out, "limits", limits(&server.limits));
+    put(&mut out, "drain", drain(&server.drain));
     put(&mut table, "server", out);
     if let Some((path, _)) = &config.candidate {
         let mut shadow = Table::new();
@@ -144,6 +146,32 @@ fn tls(files: &TlsFiles) -> Table {
         put(&mut out, key, path.display().to_string());
     }
     out
+}
+
+fn limits(limits: &Limits) -> Table {
+    let mut out = Table::new();
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    put(&mut out, "max_in_flight", number(limits.max_in_flight));
+    put(&mut out, "max_connections", number(limits.max_connections));
+    put(&mut out, "max_streams_per_connection", i64::from(limits.max_streams_per_connection));
+    put(&mut out, "deadline", duration(Some(limits.deadline)));
+    put(&mut out, "keepalive_interval", duration(Some(limits.keepalive_interval)));
+    put(&mut out, "keepalive_timeout", duration(Some(limits.keepalive_timeout)));
+    put(&mut out, "idle_timeout", duration(limits.idle_timeout));
+    put(&mut out, "max_connection_age", duration(limits.max_connection_age));
+    put(&mut out, "max_connection_age_grace", duration(Some(limits.max_connection_age_grace)));
+    out
+}
+
+fn drain(drain: &Drain) -> Table {
+    let mut out = Table::new();
+    put(&mut out, "announce_delay", duration(Some(drain.announce_delay)));
+    put(&mut out, "grace_period", duration(Some(drain.grace_period)));
+    out
+}
+
+fn duration(duration: Option<Duration>) -> String {
+    duration.map_or("off".to_owned(), |duration| humantime::format_duration(duration).to_string())
 }
 
 fn put(table: &mut Table, key: &str, value: impl Into<Value>) {

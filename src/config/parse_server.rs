@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     CallerConfig, Config, JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers,
     parse::Problems,
+    parse_limits::{parse_drain, parse_limits},
     parse_listen::{check_distinct, parse_listen, parse_mode, parse_socket_address},
     raw::{RawDeny, RawForwarded, RawIdentity, RawJwtIssuer, RawServer, RawTls},
 };
@@ -41,6 +42,8 @@ pub(super) fn parse_server(
     ];
     check_distinct(addresses, problems);
     let proofs = parse_identity(&raw.identity, raw.tls.as_ref(), callers, problems);
+    let limits = parse_limits(&raw.limits, problems);
+    let drain = parse_drain(&raw.drain, problems);
     Some(ServerConfig {
         listen: listen?,
         listen_mode,
@@ -50,6 +53,8 @@ pub(super) fn parse_server(
         reflection: raw.reflection,
         require_hardening: raw.require_hardening,
         proofs,
+        limits,
+        drain,
     })
 }
 

@@ -97,6 +97,31 @@ pub(super) struct RawServer {
     pub(super) tls: Option<RawTls>,
     #[serde(default)]
     pub(super) identity: RawIdentity,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) drain: RawDrain,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table [server.limits]")]
+pub(super) struct RawLimits {
+    pub(super) max_in_flight: Option<Spanned<i64>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) max_streams_per_connection: Option<Spanned<i64>>,
+    pub(super) deadline: Option<Text>,
+    pub(super) keepalive_interval: Option<Text>,
+    pub(super) keepalive_timeout: Option<Text>,
+    pub(super) idle_timeout: Option<Text>,
+    pub(super) max_connection_age: Option<Text>,
+    pub(super) max_connection_age_grace: Option<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table [server.drain]")]
+pub(super) struct RawDrain {
+    pub(super) announce_delay: Option<Text>,
+    pub(super) grace_period: Option<Text>,
 }
 
 #[derive(Deserialize)]

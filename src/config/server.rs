@@ -8,6 +8,7 @@ use std::{
 
 use url::Url;
 
+use super::{Drain, Limits};
 use crate::domain::caller::CallerName;
 
 /// `[server]`
@@ -29,6 +30,10 @@ pub struct ServerConfig {
     pub require_hardening: bool,
     /// Which proofs of identity count.
     pub proofs: Proofs,
+    /// What is too much.
+    pub limits: Limits,
+    /// How the server ends.
+    pub drain: Drain,
 }
 
 impl ServerConfig {

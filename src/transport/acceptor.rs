@@ -9,12 +9,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
+    admission::{Admission, Admitted},
     connection::{Connection, Stream},
     tls::CurrentTls,
 };
+use crate::telemetry::Handshake;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,57 +24,87 @@ const BACKLOG: usize = 64;
 /// Pause after a failure to accept, which is mostly a lack of file descriptors that takes a moment to pass.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// Accepted connections.
-pub type Incoming = ReceiverStream<io::Result<Connection>>;
+/// A connection, and its place among those of its listener.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) connection: Connection,
+    pub(super) admitted: Admitted,
+}
 
-/// Accepts from a TCP listener until the returned stream is dropped.
-pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>) -> Incoming {
+impl Accepted {
+    fn new(stream: Stream, admitted: Admitted) -> Self {
+        Self { connection: Connection::new(stream), admitted }
+    }
+}
+
+/// Accepted connections.
+pub type Incoming = mpsc::Receiver<Accepted>;
+
+/// Accepts from a TCP listener until the returned receiver is dropped.
+pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admission) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        while let Some(stream) = next(|| listener.accept(), &accepted).await {
+        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &accepted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &tls else {
-                if accepted.send(Ok(Connection::new(Stream::Plain(stream)))).await.is_err() {
+                if accepted.send(Accepted::new(Stream::Plain(stream), admitted)).await.is_err() {
                     return;
                 }
                 continue;
             };
             let (acceptor, accepted) = (TlsAcceptor::from(tls.current()), accepted.clone());
+            let metrics = Arc::clone(&admission.metrics);
             tokio::spawn(async move {
-                match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => _ = accepted.send(Ok(Connection::new(Stream::Tls(Box::new(stream))))).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!("TLS handshake timed out"),
-                }
+                let outcome = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        _ = accepted.send(Accepted::new(Stream::Tls(Box::new(stream)), admitted)).await;
+                        Handshake::Succeeded
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "TLS handshake failed");
+                        Handshake::Failed
+                    }
+                    Err(_) => {
+                        tracing::debug!("TLS handshake timed out");
+                        Handshake::TimedOut
+                    }
+                };
+                metrics.load.handshake(outcome);
             });
         }
     });
-    ReceiverStream::new(incoming)
+    incoming
 }
 
-/// Accepts from a Unix socket until the returned stream is dropped.
-pub(super) fn unix(listener: UnixListener) -> Incoming {
+/// Accepts from a Unix socket until the returned receiver is dropped.
+pub(super) fn unix(listener: UnixListener, admission: Admission) -> Incoming {
     let (accepted, incoming) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        while let Some(stream) = next(|| listener.accept(), &accepted).await {
-            if accepted.send(Ok(Connection::new(Stream::Unix(stream)))).await.is_err() {
+        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &accepted).await {
+            if accepted.send(Accepted::new(Stream::Unix(stream), admitted)).await.is_err() {
                 return;
             }
         }
     });
-    ReceiverStream::new(incoming)
+    incoming
 }
 
-/// The next connection; none once nobody takes connections any more.
-async fn next<S, A, F>(accept: impl Fn() -> F, accepted: &mpsc::Sender<io::Result<Connection>>) -> Option<S>
+/// The next connection that there is room for; none once nobody takes connections any more.
+async fn next<S, A, F>(
+    accept: impl Fn() -> F,
+    admission: &Admission,
+    accepted: &mpsc::Sender<Accepted>,
+) -> Option<(S, Admitted)>
 where
     F: Future<Output = io::Result<(S, A)>>,
 {
     loop {
         tokio::select! {
             connection = accept() => match connection {
-                Ok((stream, _)) => return Some(stream),
+                Ok((stream, _)) => if let Some(admitted) = admission.admit() {
+                    return Some((stream, admitted));
+                },
                 Err(error) => {
                     tracing::warn!(%error, "A connection was not accepted");
                     sleep(PAUSE_AFTER_FAILURE).await;

@@ -2,15 +2,24 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::{Extensions, HeaderMap};
 
-/// For an answer of Metabase to a caller that names no deadline.
-const DEFAULT_BUDGET: Duration = Duration::from_secs(5);
+/// For an answer of Metabase, whatever the deadline.
+const MOST_BUDGET: Duration = Duration::from_secs(5);
+
+/// How long a request may take, from when it arrived; beside every request that is limited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(pub(super) Duration);
+
+/// What the caller asks for (`grpc-timeout`), if that is shorter than `most`.
+pub(super) fn of(headers: &HeaderMap, most: Duration) -> Duration {
+    let asked = headers.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
+    asked.map_or(most, |asked| asked.min(most))
+}
 
 /// How long an answer of Metabase may take: so that the caller gets to know that there was none, less than its deadline.
-pub(super) fn budget(metadata: &MetadataMap) -> Duration {
-    let deadline = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
-    deadline.map_or(DEFAULT_BUDGET, |deadline| DEFAULT_BUDGET.min(deadline * 4 / 5))
+pub(super) fn budget(extensions: &Extensions) -> Duration {
+    extensions.get().map_or(MOST_BUDGET, |Deadline(deadline)| MOST_BUDGET.min(*deadline * 4 / 5))
 }
 
 /// `TimeoutValue TimeoutUnit` of gRPC over HTTP/2: at most eight digits, and a letter.
@@ -36,22 +45,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_budget_is_less_than_the_deadline_and_never_more_than_the_default() {
-        for (text, milliseconds) in [
-            ("1S", 800),
-            ("500m", 400),
-            ("1000000u", 800),
-            ("1H", 5000),
-            ("99999999M", 5000),
-            ("", 5000),
-            ("1", 5000),
-            ("1x", 5000),
-            ("-1S", 5000),
-            ("123456789m", 5000),
+    fn the_budget_is_less_than_the_deadline_which_is_never_more_than_the_servers() {
+        for (text, deadline, budget) in [
+            ("1S", 1000, 800),
+            ("500m", 500, 400),
+            ("1000000u", 1000, 800),
+            ("0n", 0, 0),
+            ("1H", 10_000, 5000),
+            ("99999999M", 10_000, 5000),
+            ("", 10_000, 5000),
+            ("1", 10_000, 5000),
+            ("1x", 10_000, 5000),
+            ("-1S", 10_000, 5000),
+            ("123456789m", 10_000, 5000),
         ] {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            assert_eq!(budget(&metadata), Duration::from_millis(milliseconds), "{text}");
+            let headers: HeaderMap = [("grpc-timeout".parse().unwrap(), text.parse().unwrap())].into_iter().collect();
+            let found = of(&headers, Duration::from_secs(10));
+            assert_eq!(found, Duration::from_millis(deadline), "{text}");
+            let mut extensions = Extensions::new();
+            extensions.insert(Deadline(found));
+            assert_eq!(super::budget(&extensions), Duration::from_millis(budget), "{text}");
         }
     }
 }

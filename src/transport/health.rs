@@ -50,11 +50,14 @@ impl Health {
         self.reporter.clear_service_status(&format!("{METABASE}{instance}")).await;
     }
 
-    /// Ends the streams of all watchers, which would otherwise hold their connections open through the drain.
+    /// Ends the streams of all watchers, which would otherwise hold their connections open through the drain. Whoever asks
+    /// again is told the same: alive, not ready.
     pub async fn end_watches(&mut self) {
         for name in READINESS.into_iter().chain([LIVENESS]) {
             self.reporter.clear_service_status(name).await;
         }
+        self.reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
+        self.set_readiness(ServingStatus::NotServing).await;
     }
 
     pub(super) fn service(&self) -> HealthServer<impl HealthTrait + use<>> {

@@ -7,43 +7,33 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status};
-use tower::{Layer, Service};
+use tonic::{Code, body::Body};
+use tower::{BoxError, Service};
 
-use crate::telemetry::Metrics;
+use super::noted::{Noted, Notes};
+use crate::{application::generation::Generations, telemetry::Metrics};
 
-/// Wraps the whole server.
-#[derive(Clone, Debug)]
-pub struct ObserveLayer {
-    metrics: Arc<Metrics>,
-}
-
-impl ObserveLayer {
-    pub(super) const fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
-    }
-}
-
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Observe { inner, metrics: Arc::clone(&self.metrics) }
-    }
-}
-
-/// See the module.
+/// Wraps all services of a listener.
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    /// Knows the callers' names; none = nobody authenticates here.
+    generations: Option<Arc<Generations>>,
+}
+
+impl<S> Observe<S> {
+    pub(super) const fn new(inner: S, metrics: Arc<Metrics>, generations: Option<Arc<Generations>>) -> Self {
+        Self { inner, metrics, generations }
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for Observe<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<Body>, Response = Response<R>>,
+    B: http_body::Body<Data = <Body as http_body::Body>::Data, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -53,8 +43,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let rpc = Rpc::begin(Arc::clone(&self.metrics), method(request.uri().path()));
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let notes = Arc::<Notes>::default();
+        let rpc = Rpc::begin(self, method(request.uri().path()), Arc::clone(&notes));
+        request.extensions_mut().insert(Arc::clone(&notes));
+        let request = request.map(|body| Body::new(Noted::new(body, notes)));
         Observed { inner: self.inner.call(request), rpc }
     }
 }
@@ -79,50 +72,74 @@ where
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
         this.rpc.code = match &answer {
-            // A failure is in the head of an answer without a body; a success comes in trailers after it.
-            Ok(response) => Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()),
+            // What the answer says about a request that never came to its end reaches nobody.
+            _ if this.rpc.notes.is_cancelled() => Code::Cancelled,
+            Ok(response) => code_of(response.headers()),
             Err(_) => Code::Internal,
         };
         Poll::Ready(answer)
     }
 }
 
+/// A failure is in the head of an answer without a body; a success comes in trailers after it.
+pub(super) fn code_of(head: &HeaderMap) -> Code {
+    head.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
 /// Counts itself when it ends, also when it is dropped unanswered.
 #[derive(Debug)]
 struct Rpc {
     metrics: Arc<Metrics>,
+    generations: Option<Arc<Generations>>,
     method: &'static str,
+    notes: Arc<Notes>,
     began: Instant,
     code: Code,
 }
 
 impl Rpc {
-    fn begin(metrics: Arc<Metrics>, method: &'static str) -> Self {
+    fn begin<S>(observe: &Observe<S>, method: &'static str, notes: Arc<Notes>) -> Self {
+        let Observe { metrics, generations, .. } = observe;
         metrics.rpc_began();
         #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
         let began = Instant::now();
-        Self { metrics, method, began, code: Code::Cancelled }
+        let generations = generations.clone().filter(|_| OWN.contains(&method));
+        Self { metrics: Arc::clone(metrics), generations, method, notes, began, code: Code::Cancelled }
     }
 }
 
 impl Drop for Rpc {
     fn drop(&mut self) {
-        self.metrics.rpc_ended(self.method, code(self.code), self.began.elapsed());
+        let code = code(self.code);
+        self.metrics.rpc_ended(self.method, code, self.began.elapsed());
+        if let Some(generations) = &self.generations {
+            let generation = generations.current();
+            // Names of the configuration alone: a client that can prove any identity cannot grow the metrics.
+            let name = self
+                .notes
+                .caller()
+                .map_or("unknown", |caller| generation.policy().name(caller).map_or("other", |name| name.as_str()));
+            self.metrics.load.caller_rpc(name, code);
+        }
     }
 }
 
-/// A closed set, so that no client can grow the metrics.
-fn method(path: &str) -> &'static str {
-    const KNOWN: [&str; 6] = [
-        "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken",
-        "/metabase.token.v1.MetabaseTokenService/CheckAuthStatus",
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+/// The RPCs of the service itself, as labels.
+const OWN: [&str; 2] = [
+    "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken",
+    "metabase.token.v1.MetabaseTokenService/CheckAuthStatus",
+];
+
+/// The label of a path. A closed set, so that no client can grow the metrics.
+pub(super) fn method(path: &str) -> &'static str {
+    const OTHERS: [&str; 4] = [
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ];
-    let known = KNOWN.into_iter().find(|known| *known == path);
-    known.map_or("other", |path| &path[1..])
+    let path = path.strip_prefix('/').unwrap_or_default();
+    OWN.into_iter().chain(OTHERS).find(|known| *known == path).unwrap_or("other")
 }
 
 const fn code(code: Code) -> &'static str {

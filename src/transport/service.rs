@@ -57,7 +57,7 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         request: Request<proto::CheckAuthStatusRequest>,
     ) -> Result<Response<proto::CheckAuthStatusResponse>, Status> {
         let caller = caller(&request)?;
-        let budget = deadline::budget(request.metadata());
+        let budget = deadline::budget(request.extensions());
         let proto::CheckAuthStatusRequest { instance, credential, live } = request.into_inner();
         let credential = convert::credential(credential);
         let judgement = self.check_auth_status.execute(&caller, &instance, credential, live, budget).await;

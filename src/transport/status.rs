@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::{authenticate::Unauthenticated, bearer::InvalidBearer};
+use super::{MAX_REQUEST_BYTES, authenticate::Unauthenticated, bearer::InvalidBearer};
 use crate::{
     application::{
         check_auth_status::CheckError,
@@ -19,6 +19,8 @@ use crate::{
 
 /// `google.rpc.ErrorInfo.domain`
 const DOMAIN: &str = "metabase-token-service";
+/// An overload takes this long to pass, more often than not; clients add chance to it.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(250);
 
 pub(super) fn of_issue(error: IssueError) -> Status {
     match error {
@@ -62,6 +64,23 @@ pub(super) fn unauthenticated(error: &Unauthenticated) -> Status {
     let is_ours = *error == Unauthenticated::Bearer(InvalidBearer::KeysUnavailable);
     let code = if is_ours { Code::Unavailable } else { Code::Unauthenticated };
     with_reason(code, error.code(), &error.to_string(), HashMap::new())
+}
+
+/// Too many RPCs are in flight. Says nothing about the caller, which has not been looked at.
+pub(super) fn overloaded() -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER_OVERLOAD));
+    details.set_error_info("OVERLOADED", DOMAIN, HashMap::new());
+    let message = "too many requests are in flight; try another replica, or this one a little later";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+pub(super) fn deadline_exceeded() -> Status {
+    with_reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the request took too long", HashMap::new())
+}
+
+pub(super) fn too_large() -> Status {
+    let message = format!("a request message has {MAX_REQUEST_BYTES} bytes at most");
+    with_reason(Code::ResourceExhausted, "REQUEST_TOO_LARGE", &message, HashMap::new())
 }
 
 /// Our own fault: the layer that authenticates is missing.

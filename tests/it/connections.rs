@@ -11,7 +11,7 @@ use tokio_stream::pending;
 use tonic::{Request, client::Grpc, transport::Channel};
 
 use crate::{
-    harness::{Served, ada, program},
+    harness::{CONFIG, SECRET, Served, ada, config_dir, program},
     reload::wait_for,
 };
 
@@ -58,7 +58,12 @@ fn connections_without_an_rpc_do_not_fail_the_drain() {
 
 #[tokio::test]
 async fn an_rpc_that_is_cut_off_fails_the_drain() {
-    let served = Served::dev(&mut program(&[]));
+    let text = CONFIG.replace("announce_delay = \"0s\"", "announce_delay = \"0s\", grace_period = \"1s\"");
+    let dir = config_dir(
+        &text.replace("\n    [[instances]]", "\n    limits = { deadline = \"1m\" }\n    [[instances]]"),
+        SECRET,
+    );
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
     let channel = Channel::from_shared(format!("http://{}", served.address())).unwrap().connect().await.unwrap();
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
@@ -75,6 +80,6 @@ async fn an_rpc_that_is_cut_off_fails_the_drain() {
     served.signal("-TERM");
     let (status, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(log.contains("10 s were not enough to finish what was in flight"), "{log}");
+    assert!(log.contains("1s were not enough to finish what was in flight"), "{log}");
     never_ends.await.unwrap().unwrap_err();
 }

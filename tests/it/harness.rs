@@ -34,6 +34,7 @@ pub(crate) const CONFIG: &str = r#"
     listen = "127.0.0.1:0"
     metrics_listen = "127.0.0.1:0"
     identity = { local = "shop" }
+    drain = { announce_delay = "0s" }
 
     [[instances]]
     name = "main"

@@ -12,6 +12,8 @@ use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
 use super::{Authenticator, Unauthenticated};
+use crate::transport::noted::Notes;
+
 /// A service that only proven callers reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticated<S> {
@@ -46,6 +48,7 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match self.authenticator.authenticate(&request) {
             Ok(caller) => {
+                Notes::proven(request.extensions(), &caller);
                 request.extensions_mut().insert(caller);
                 Answer::Served { answer: self.inner.call(request) }
             }
@@ -71,6 +74,7 @@ where
         self.authenticator.refresh(request.headers()).await;
         match self.authenticator.authenticate(&request) {
             Ok(caller) => {
+                Notes::proven(request.extensions(), &caller);
                 request.extensions_mut().insert(caller);
                 self.inner.call(request).await
             }

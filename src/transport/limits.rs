@@ -1,0 +1,130 @@
+//! What every RPC of the service is held to: room among those in flight, then time. A refusal for lack of room costs neither
+//! authentication nor decoding, so that a flood of requests does not take the time of those that are answered.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
+};
+use tonic::{Code, body::Body, server::NamedService};
+use tower::Service;
+
+use super::{
+    deadline::{self, Deadline},
+    observe::{code_of, method},
+    status,
+};
+use crate::{config::Limits, telemetry::Metrics};
+
+/// The RPC that may wait for Metabase.
+const CHECK: &str = "metabase.token.v1.MetabaseTokenService/CheckAuthStatus";
+
+/// The room for all connections together. Each RPC has its own: one that waits for Metabase takes none from the other.
+#[derive(Debug)]
+pub(super) struct Room {
+    issue: Arc<Semaphore>,
+    check: Arc<Semaphore>,
+    deadline: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Room {
+    pub(super) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        let room = || Arc::new(Semaphore::new(limits.max_in_flight));
+        Self { issue: room(), check: room(), deadline: limits.deadline, metrics }
+    }
+
+    fn take(&self, method: &'static str) -> Option<OwnedSemaphorePermit> {
+        let room = if method == CHECK { &self.check } else { &self.issue };
+        let permit = Arc::clone(room).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.metrics.load.rpc_shed(method);
+        }
+        permit
+    }
+}
+
+/// A service whose RPCs are limited.
+#[derive(Clone, Debug)]
+pub(super) struct Limited<S> {
+    inner: S,
+    room: Arc<Room>,
+}
+
+impl<S> Limited<S> {
+    pub(super) const fn new(inner: S, room: Arc<Room>) -> Self {
+        Self { inner, room }
+    }
+}
+
+impl<S: NamedService> NamedService for Limited<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Limited<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let Some(permit) = self.room.take(method(request.uri().path())) else { return Answer::Shed };
+        let deadline = deadline::of(request.headers(), self.room.deadline);
+        request.extensions_mut().insert(Deadline(deadline));
+        Answer::Served { answer: self.inner.call(request), deadline: sleep(deadline), _permit: permit }
+    }
+}
+
+pin_project! {
+    /// The answer to a request, in time or not.
+    #[project = AnswerProjection]
+    #[derive(Debug)]
+    pub(super) enum Answer<F> {
+        Served { #[pin] answer: F, #[pin] deadline: Sleep, _permit: OwnedSemaphorePermit },
+        Shed,
+    }
+}
+
+impl<F, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProjection::Served { answer, mut deadline, .. } => {
+                // First: under load, the time may be up before the request's turn comes, and nobody waits any more.
+                if Instant::now() >= deadline.deadline() {
+                    return Poll::Ready(Ok(status::deadline_exceeded().into_http()));
+                }
+                if let Poll::Ready(answer) = answer.poll(cx) {
+                    return Poll::Ready(answer.map(name_what_is_too_large));
+                }
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Ok(status::deadline_exceeded().into_http()))
+            }
+            AnswerProjection::Shed => Poll::Ready(Ok(status::overloaded().into_http())),
+        }
+    }
+}
+
+/// tonic answers a message that is too large with `OUT_OF_RANGE`, which nothing else here is answered with; gRPC's word for
+/// it is `RESOURCE_EXHAUSTED`.
+fn name_what_is_too_large(answer: Response<Body>) -> Response<Body> {
+    if code_of(answer.headers()) == Code::OutOfRange { status::too_large().into_http() } else { answer }
+}

@@ -1,0 +1,133 @@
+//! Serves connections, and asks each to leave when its time has come: of age, idle, or because the server leaves.
+//!
+//! A connection leaves by GOAWAY: what is in flight is finished, what comes later goes to a new connection, and no RPC fails.
+//! (tonic's own `max_connection_age` has no jitter, and with a grace period cuts connections off without a GOAWAY.)
+
+use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming as RequestBody;
+use hyper_util::rt::TokioIo;
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, transport::server::Connected as _};
+use tower::{Service, ServiceExt as _, util::Oneshot};
+
+use super::{
+    acceptor::{Accepted, Incoming},
+    activity::{Activity, Followed},
+    http2,
+    peer::Peer,
+};
+use crate::{application::watch_metabase::jittered, config::Limits, telemetry::ConnectionEnd};
+
+/// How long a client without an RPC in flight may take to answer GOAWAY. What it sent before it knew arrives within that.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Serves what is `incoming`. From `leaving` on, connections are asked to leave; new ones are still answered, so that probes
+/// are, and asked to leave at once. Resolves when all that were there at `leaving` have left, and the address is free.
+pub async fn serve<S>(service: S, mut incoming: Incoming, limits: Limits, leaving: CancellationToken)
+where
+    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let (connections, late_connections) = (TaskTracker::new(), TaskTracker::new());
+    let serve = |accepted| serve_connection(accepted, service.clone(), limits, leaving.clone());
+    loop {
+        tokio::select! {
+            biased;
+            () = leaving.cancelled() => break,
+            Some(accepted) = incoming.recv() => drop(connections.spawn(serve(accepted))),
+            else => break,
+        }
+    }
+    connections.close();
+    loop {
+        tokio::select! {
+            biased;
+            () = connections.wait() => break,
+            Some(accepted) = incoming.recv() => drop(late_connections.spawn(serve(accepted))),
+            else => break,
+        }
+    }
+    drop(incoming);
+    connections.wait().await;
+    late_connections.close();
+    late_connections.wait().await;
+}
+
+async fn serve_connection<S>(accepted: Accepted, service: S, limits: Limits, leaving: CancellationToken)
+where
+    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let Accepted { connection, mut admitted } = accepted;
+    let activity = Arc::new(Activity::new());
+    let service = OfConnection { inner: service, peer: connection.connect_info(), activity: Arc::clone(&activity) };
+    let mut connection = pin!(http2::builder(&limits).serve_connection(TokioIo::new(connection), service));
+    let (end, grace) = tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = leaving.cancelled() => (ConnectionEnd::Drain, None),
+        // Connections that began together, after a restart, do not all come back together.
+        () = after(limits.max_connection_age.map(jittered)) => (ConnectionEnd::Age, Some(limits.max_connection_age_grace)),
+        () = quiet(&activity, limits.idle_timeout) => (ConnectionEnd::Idle, Some(limits.max_connection_age_grace)),
+    };
+    admitted.end = end;
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => log(ended),
+        () = stuck(&activity) => {}
+        () = after(grace) => {}
+    }
+}
+
+/// Resolves when the client has answered neither GOAWAY nor anything else, and nothing would be lost.
+async fn stuck(activity: &Activity) {
+    loop {
+        sleep(GOODBYE).await;
+        if activity.is_quiet() {
+            return;
+        }
+    }
+}
+
+fn log(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection broke");
+    }
+}
+
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => pending().await,
+    }
+}
+
+async fn quiet(activity: &Activity, timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => activity.quiet_for(timeout).await,
+        None => pending().await,
+    }
+}
+
+/// The service, as the requests of one connection get to it.
+struct OfConnection<S> {
+    inner: S,
+    peer: Peer,
+    activity: Arc<Activity>,
+}
+
+impl<S> hyper::service::Service<Request<RequestBody>> for OfConnection<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    type Response = Response<Followed<Body>>;
+    type Error = Infallible;
+    type Future = Followed<Oneshot<S, Request<RequestBody>>>;
+
+    fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.activity.follow(self.inner.clone().oneshot(request))
+    }
+}
