@@ -144,14 +144,16 @@ pub enum RunError {
 /// # Errors
 /// They cannot be used.
 pub fn check_files(server: &ServerConfig) -> Result<(), StartError> {
-    load_tls(server)?;
-    Issuers::load(&server.proofs.jwt, &Arc::default())?;
+    let metrics = Arc::default();
+    load_tls(server, &metrics)?;
+    Issuers::load(&server.proofs.jwt, &metrics)?;
     Ok(())
 }
 
-fn load_tls(server: &ServerConfig) -> Result<Option<Arc<CurrentTls>>, TlsError> {
+fn load_tls(server: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Option<Arc<CurrentTls>>, TlsError> {
     let files = server.tls.clone();
-    let tls = files.map(|files| CurrentTls::load(files, !server.proofs.jwt.is_empty())).transpose()?;
+    let tls =
+        files.map(|files| CurrentTls::load(files, !server.proofs.jwt.is_empty(), Arc::clone(metrics))).transpose()?;
     Ok(tls.map(Arc::new))
 }
 
@@ -169,9 +171,9 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
-        let tls = load_tls(&server)?;
-        let issuer_stamps = FileStamps::take(server.proofs.key_files());
         let metrics = Arc::<Metrics>::default();
+        let tls = load_tls(&server, &metrics)?;
+        let issuer_stamps = FileStamps::take(server.proofs.key_files());
         let issuers = Arc::new(Issuers::load(&server.proofs.jwt, &metrics)?);
         let failed = |address: &dyn ToString, purpose| {
             let address = address.to_string();

@@ -23,6 +23,12 @@ pub(super) enum NotAnSvid {
     Unreadable,
 }
 
+/// When a certificate expires, in seconds since 1970; none = it cannot be read.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 /// A URI makes the certificate an SVID, whatever else it names (X.509-SVID specification, section 2); the common name
 /// never counts.
 pub(super) fn identity(certificate: &CertificateDer<'_>) -> Result<Identity, NotAnSvid> {

@@ -1,6 +1,7 @@
 //! TLS of the gRPC listener: built whole from its files, swapped whole when they change.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +17,8 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{config::TlsFiles, regular_file};
+use super::certificate::expiry;
+use crate::{config::TlsFiles, regular_file, telemetry::Metrics};
 
 /// Bytes of one file; more is a wrong file.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -53,17 +55,28 @@ pub enum TlsError {
     },
 }
 
-/// Reads all files and builds what new connections are accepted with.
-fn load(files: &TlsFiles, client_certificate_is_optional: bool) -> Result<ServerConfig, TlsError> {
+/// Reads all files and builds what new connections are accepted with, and tells when the first certificate of each expires.
+fn load(files: &TlsFiles, client_certificate_is_optional: bool, metrics: &Metrics) -> Result<ServerConfig, TlsError> {
     let certificates: Vec<CertificateDer<'static>> = load_pem(&files.certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
         .map_err(|_| TlsError::Pem { path: files.private_key.clone(), what: "private key" })?;
+    let mut expiries = BTreeMap::new();
+    expiries.extend(certificates.iter().filter_map(expiry).min().map(|first| ("certificate", first)));
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions() // TLS 1.3 and 1.2.
         .map_err(TlsError::KeyPair)?;
     let builder = match &files.client_ca {
-        Some(path) => builder.with_client_cert_verifier(client_verifier(files, path, client_certificate_is_optional)?),
+        Some(path) => {
+            let authorities: Vec<CertificateDer<'static>> = load_pem(path, "certificate")?;
+            expiries.extend(authorities.iter().filter_map(expiry).min().map(|first| ("client_ca", first)));
+            builder.with_client_cert_verifier(client_verifier(
+                files,
+                path,
+                client_certificate_is_optional,
+                authorities,
+            )?)
+        }
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::KeyPair)?;
@@ -71,12 +84,18 @@ fn load(files: &TlsFiles, client_certificate_is_optional: bool) -> Result<Server
     // A resumed session keeps the certificate of its first handshake, past its expiry and past a revocation.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    metrics.load.certificates(&expiries);
     Ok(config)
 }
 
-fn client_verifier(files: &TlsFiles, ca: &Path, is_optional: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn client_verifier(
+    files: &TlsFiles,
+    ca: &Path,
+    is_optional: bool,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in load_pem::<CertificateDer<'static>>(ca, "certificate")? {
+    for certificate in authorities {
         roots.add(certificate).map_err(|_| TlsError::Pem { path: ca.to_owned(), what: "usable CA certificate" })?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -111,6 +130,7 @@ pub struct CurrentTls {
     files: TlsFiles,
     client_certificate_is_optional: bool,
     config: ArcSwap<ServerConfig>,
+    metrics: Arc<Metrics>,
 }
 
 impl CurrentTls {
@@ -118,9 +138,13 @@ impl CurrentTls {
     ///
     /// # Errors
     /// The files cannot be used.
-    pub fn load(files: TlsFiles, client_certificate_is_optional: bool) -> Result<Self, TlsError> {
-        let config = ArcSwap::from_pointee(load(&files, client_certificate_is_optional)?);
-        Ok(Self { files, client_certificate_is_optional, config })
+    pub fn load(
+        files: TlsFiles,
+        client_certificate_is_optional: bool,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
+        let config = ArcSwap::from_pointee(load(&files, client_certificate_is_optional, &metrics)?);
+        Ok(Self { files, client_certificate_is_optional, config, metrics })
     }
 
     /// Takes the files as they are now for connections to come; those that are open stay.
@@ -128,7 +152,7 @@ impl CurrentTls {
     /// # Errors
     /// The files cannot be used, and the TLS in force stays in force.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(load(&self.files, self.client_certificate_is_optional)?));
+        self.config.store(Arc::new(load(&self.files, self.client_certificate_is_optional, &self.metrics)?));
         Ok(())
     }
 

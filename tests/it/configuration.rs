@@ -79,7 +79,7 @@ fn a_secret_that_cannot_be_used_is_refused_at_start_and_not_repeated() {
         for command in [&["serve", "--config"], &["config", "check"]] {
             let (code, out, err) = outcome(&run(program(command).arg(&file)));
             assert_eq!((code, out.as_str()), (EX_CONFIG, ""), "{rule}: {err}");
-            let place = format!("error: {}:11: instances[0].shared_secret: file ", file.display());
+            let place = format!("error: {}:12: instances[0].shared_secret: file ", file.display());
             assert!(err.starts_with(&place) && err.contains(rule) && err.lines().count() == 1, "{rule}: {err}");
             assert!(secret.len() < 9 || !err.contains(&secret[..secret.len().min(20)]), "{err}");
         }
@@ -135,7 +135,7 @@ fn an_unknown_key_is_refused_with_file_line_and_key() {
     let file = dir.path().join("mts.toml");
     let (code, _, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
     assert_eq!(code, EX_CONFIG);
-    let expected = format!("error: {}:9: instances[0].leeway: unknown field `leeway`", file.display());
+    let expected = format!("error: {}:10: instances[0].leeway: unknown field `leeway`", file.display());
     assert!(err.starts_with(&expected), "{err}");
 }
 

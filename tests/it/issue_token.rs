@@ -279,7 +279,8 @@ async fn everything_has_a_limit() {
     // Refused before it is decoded.
     let huge = IssueMetabaseTokenRequest { attributes: pair("k", &"v".repeat(70_000)), ..request() };
     let status = issue(&mut server, huge).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_TOO_LARGE");
     // At the limits.
     let most = IssueMetabaseTokenRequest {
         groups: names(100),

@@ -1,0 +1,323 @@
+//! Every limit on requests and connections, each reached through a real connection.
+
+use std::time::Duration;
+
+use metabase_token_service::{
+    config::Config,
+    transport::proto::{IssueMetabaseTokenRequest, IssueMetabaseTokenResponse},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_stream::{StreamExt as _, once, pending};
+use tonic::{Code, Request, Response, Status, client::Grpc, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    harness::{CONFIG, TestServer, ada},
+    metrics::get,
+    pki::{TestCa, client, uri},
+};
+
+const METHOD: &str = "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// Far beyond every limit of these tests.
+const FOR_EVER: Duration = Duration::from_mins(1);
+
+fn with_limits(limits: &str) -> String {
+    CONFIG.replace("\n    [[instances]]", &format!("\n    limits = {{ {limits} }}\n    [[instances]]"))
+}
+
+fn request() -> IssueMetabaseTokenRequest {
+    IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() }
+}
+
+async fn connect(server: &TestServer) -> Channel {
+    Channel::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap()
+}
+
+/// A request that is never complete, and what it is answered.
+async fn never_complete(channel: Channel) -> JoinHandle<Result<Response<IssueMetabaseTokenResponse>, Status>> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    tokio::spawn(async move {
+        let codec = tonic_prost::ProstCodec::<_, IssueMetabaseTokenResponse>::default();
+        let path = format!("/{METHOD}").parse().unwrap();
+        grpc.client_streaming(Request::new(once(request()).chain(pending())), path, codec).await
+    })
+}
+
+/// The value of a metric; 0 as long as it is not there.
+async fn metric(server: &TestServer, name: &str) -> f64 {
+    let metrics = get(&server.metrics, "/metrics").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("metabase_token_service_{name} ")));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+async fn wait_for(server: &TestServer, name: &str, value: f64) {
+    let reached = async {
+        while metric(server, name).await < value {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(FOR_EVER, reached).await.is_ok(), "{name} has not become {value}");
+}
+
+/// What a raw connection is told until it is closed.
+async fn told_until_closed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut told = Vec::new();
+    let read = timeout(FOR_EVER, stream.read_to_end(&mut told)).await.expect("the connection stays open");
+    assert!(read.is_ok() || read.unwrap_err().kind() == std::io::ErrorKind::ConnectionReset);
+    told
+}
+
+/// Whether GOAWAY (type 7) without an error is among these frames (RFC 9113, sections 4.1 and 6.8).
+fn has_goaway(mut frames: &[u8]) -> bool {
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
+        let (payload, next) = rest.split_at(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
+        if *kind == 7 {
+            return payload[4..8] == [0; 4];
+        }
+        frames = next;
+    }
+    false
+}
+
+#[tokio::test]
+async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_and_health_is_not() {
+    let text = with_limits("max_in_flight = 2, deadline = \"5m\"");
+    let server = TestServer::with(&text).await;
+    let channel = connect(&server).await;
+    let held = [never_complete(channel.clone()).await, never_complete(channel.clone()).await];
+    wait_for(&server, "rpcs_in_flight", 2.0).await;
+
+    // On another connection: the room is that of the server.
+    let other = connect(&server).await;
+    let mut other_client = server.client.clone();
+    let status = other_client.issue_metabase_token(request()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "OVERLOADED");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    // Neither authenticated nor decoded: the same for who brings a forged identity and no message.
+    let mut forged = Request::new(tokio_stream::empty::<IssueMetabaseTokenRequest>());
+    forged.metadata_mut().insert("x-forwarded-client-cert", "URI=spiffe://example.org/forged".parse().unwrap());
+    let mut grpc = Grpc::new(other.clone());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<_, IssueMetabaseTokenResponse>::default();
+    let answer = grpc.client_streaming(forged, format!("/{METHOD}").parse().unwrap(), codec).await;
+    assert_eq!(answer.unwrap_err().get_details_error_info().unwrap().reason, "OVERLOADED");
+    // What waits for Metabase has its own room.
+    let status_check = other_client.check_auth_status(Request::new(Default::default())).await;
+    status_check.unwrap();
+    HealthClient::new(other).check(HealthCheckRequest::default()).await.unwrap();
+
+    assert_eq!(metric(&server, &format!("rpcs_shed_total{{method=\"{METHOD}\"}}")).await, 2.0);
+    held.map(|rpc| rpc.abort());
+    let mut client = server.client.clone();
+    let room_again = async { while client.issue_metabase_token(request()).await.is_err() {} };
+    assert!(timeout(FOR_EVER, room_again).await.is_ok(), "the room of cancelled requests is not free again");
+    wait_for(&server, "caller_rpcs_total{caller=\"shop\",code=\"CANCELLED\"}", 2.0).await;
+    assert!(metric(&server, "caller_rpcs_total{caller=\"unknown\",code=\"RESOURCE_EXHAUSTED\"}").await >= 2.0);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_ends_at_the_callers_deadline_or_else_at_the_servers() {
+    let server = TestServer::with(&with_limits("deadline = \"200ms\"")).await;
+    let channel = connect(&server).await;
+    let status = timeout(FOR_EVER, never_complete(channel.clone()).await).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+
+    // The caller's own, which its library does not wait for here: the server's answer is what comes.
+    let server = TestServer::with(&with_limits("deadline = \"5m\"")).await;
+    let mut grpc = Grpc::new(connect(&server).await);
+    grpc.ready().await.unwrap();
+    let mut request = Request::new(once(request()).chain(pending()));
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    let codec = tonic_prost::ProstCodec::<_, IssueMetabaseTokenResponse>::default();
+    let answer = grpc.client_streaming(request, format!("/{METHOD}").parse().unwrap(), codec);
+    let _ = timeout(FOR_EVER, answer).await.unwrap().unwrap_err();
+    // Whichever of the two was first, the server has stopped working.
+    wait_for(&server, &format!("rpc_duration_seconds_count{{method=\"{METHOD}\"}}"), 1.0).await;
+    assert_eq!(metric(&server, "rpcs_in_flight").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled() {
+    let server = TestServer::with(&with_limits("deadline = \"5m\"")).await;
+    let cancelled = format!("rpcs_total{{method=\"{METHOD}\",code=\"CANCELLED\"}}");
+    // Takes the request back.
+    let rpc = never_complete(connect(&server).await).await;
+    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    rpc.abort();
+    wait_for(&server, &cancelled, 1.0).await;
+    // Breaks the connection: a request with half a message, and then nothing.
+    let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
+    let mut head = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", &*format!("/{METHOD}")),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        // Literal without indexing (RFC 7541, section 6.2.2).
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend(text.bytes());
+        }
+    }
+    let headers = [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 4, 0, 0, 0, 1], &head[..]].concat();
+    let data: &[u8] = &[0, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 99, 10];
+    stream.write_all(&[PREFACE, SETTINGS, &headers, data].concat()).await.unwrap();
+    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    drop(stream);
+    wait_for(&server, &cancelled, 2.0).await;
+    assert_eq!(metric(&server, "rpcs_in_flight").await, 0.0);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once_and_probes_still_get_in() {
+    let text = with_limits("max_connections = 1").replace("[server]", "[server]\nprobe_listen = \"127.0.0.1:0\"");
+    let server = TestServer::with(&text).await;
+    let mut only = server.client.clone();
+    only.issue_metabase_token(request()).await.unwrap();
+    let mut second = TcpStream::connect(&server.grpc).await.unwrap();
+    assert_eq!(told_until_closed(&mut second).await, b"");
+    let probe = Channel::from_shared(format!("http://{}", server.probe.as_ref().unwrap())).unwrap().connect_lazy();
+    HealthClient::new(probe).check(HealthCheckRequest::default()).await.unwrap();
+    only.issue_metabase_token(request()).await.unwrap();
+    assert_eq!(metric(&server, "connections{listener=\"grpc\"}").await, 1.0);
+    assert_eq!(metric(&server, "connections_refused_total{listener=\"grpc\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn connections_without_an_rpc_are_asked_to_leave_and_their_room_is_free_again() {
+    let server = TestServer::with(&with_limits("max_connections = 1, idle_timeout = \"1s\"")).await;
+    for round in 1..=2 {
+        let mut idle = TcpStream::connect(&server.grpc).await.unwrap();
+        idle.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+        assert!(has_goaway(&told_until_closed(&mut idle).await));
+        wait_for(&server, "connections_ended_total{listener=\"grpc\",reason=\"idle\"}", f64::from(round)).await;
+    }
+    // An RPC in flight keeps its connection, however long it takes.
+    let text = with_limits("idle_timeout = \"1s\", deadline = \"2500ms\"");
+    let server = TestServer::with(&text).await;
+    let status = never_complete(connect(&server).await).await.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+}
+
+#[tokio::test]
+async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
+    let server = TestServer::with(&with_limits("max_connection_age = \"1s\"")).await;
+    let mut client = server.client.clone();
+    let ended = "connections_ended_total{listener=\"grpc\",reason=\"age\"}";
+    let (mut answered, mut failed) = (0_u32, Vec::new());
+    // One after another, over connections that come and go.
+    while metric(&server, ended).await < 2.0 {
+        for _ in 0..20 {
+            answered += 1;
+            failed.extend(client.issue_metabase_token(request()).await.err());
+        }
+    }
+    assert!(failed.is_empty(), "of {answered}: {failed:?}");
+    // One that holds on is cut off after the grace period.
+    let text = with_limits("max_connection_age = \"1s\", max_connection_age_grace = \"1s\", deadline = \"5m\"");
+    let server = TestServer::with(&text).await;
+    let rpc = never_complete(connect(&server).await).await;
+    timeout(FOR_EVER, rpc).await.unwrap().unwrap().unwrap_err();
+    wait_for(&server, ended, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_requests_in_flight_and_the_next_one_waits_at_the_client() {
+    let server = TestServer::with(&with_limits("max_streams_per_connection = 1, deadline = \"5m\"")).await;
+    let channel = connect(&server).await;
+    // Once the server's settings are known to the client.
+    HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
+    let held = never_complete(channel.clone()).await;
+    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    let mut health = HealthClient::new(channel);
+    let mut second = Box::pin(health.check(HealthCheckRequest::default()));
+    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "two at once");
+    held.abort();
+    timeout(FOR_EVER, second).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_pings_is_cut_off() {
+    let server = TestServer::with(&with_limits("keepalive_interval = \"1s\", keepalive_timeout = \"1s\"")).await;
+    let mut frozen = TcpStream::connect(&server.grpc).await.unwrap();
+    frozen.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    told_until_closed(&mut frozen).await;
+}
+
+#[tokio::test]
+async fn metadata_beyond_its_limit_is_refused() {
+    let mut server = TestServer::start().await;
+    let mut large = Request::new(request());
+    large.metadata_mut().insert("x-large", "x".repeat(17 * 1024).parse().unwrap());
+    server.client.issue_metabase_token(large).await.unwrap_err();
+    server.client.issue_metabase_token(request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn handshakes_and_expiries_are_counted_and_told() {
+    let ca = TestCa::new();
+    let tls = ca.server_tls(&[]);
+    let identity = "[server.identity]\nmtls = true\n";
+    let text = CONFIG
+        .replace("    identity = { local = \"shop\" }\n", "")
+        .replace("\n    [[instances]]", &format!("\n{tls}{identity}\n    [[instances]]"))
+        .replace("name = \"shop\"", "name = \"shop\"\nidentities = [\"spiffe://example.org/shop\"]");
+    let server = TestServer::with(&text).await;
+    let connect = async |issued: Option<&_>| {
+        let endpoint = Channel::from_shared(format!("https://{}", server.grpc)).unwrap();
+        let channel = endpoint.tls_config(ca.client_tls(issued)).unwrap().connect_lazy();
+        HealthClient::new(channel).check(HealthCheckRequest::default()).await
+    };
+    connect(Some(&ca.issue(&client(vec![uri("spiffe://example.org/shop")])))).await.unwrap();
+    connect(None).await.unwrap_err();
+    wait_for(&server, "tls_handshakes_total{outcome=\"succeeded\"}", 1.0).await;
+    wait_for(&server, "tls_handshakes_total{outcome=\"failed\"}", 1.0).await;
+    // 2099-01-01, as the test's authority issues.
+    for file in ["certificate", "client_ca"] {
+        let expiry = metric(&server, &format!("certificate_expiry_timestamp_seconds{{file=\"{file}\"}}")).await;
+        assert_eq!(expiry, 4_070_908_800.0, "{file}");
+    }
+}
+
+#[test]
+fn limits_out_of_range_are_refused_with_key_and_rule() {
+    for (table, setting, rule) in [
+        ("limits", "max_in_flight = 0", "must be a whole number from 1 to 1000000"),
+        ("limits", "max_connections = 1000001", "must be a whole number from 1 to 1000000"),
+        ("limits", "max_streams_per_connection = 0", "must be a whole number from 1 to 10000"),
+        ("limits", "deadline = \"99ms\"", "must be a duration from \"100ms\" to \"5m\""),
+        ("limits", "keepalive_interval = \"0s\"", "must be a duration from \"1s\" to \"1h\""),
+        ("limits", "keepalive_timeout = \"soon\"", "must be a duration from \"1s\" to \"1h\""),
+        ("limits", "idle_timeout = \"999ms\"", "must be a duration from \"1s\" to \"1day\", or \"off\""),
+        ("limits", "max_connection_age = \"25h\"", "must be a duration from \"1s\" to \"1day\", or \"off\""),
+        ("limits", "max_connection_age_grace = \"2h\"", "must be a duration from \"1s\" to \"1h\""),
+        ("drain", "announce_delay = \"6m\"", "must be a duration from \"0s\" to \"5m\""),
+        ("drain", "grace_period = \"0s\"", "must be a duration from \"1s\" to \"10m\""),
+    ] {
+        let text =
+            format!("server.{table}.{setting}\n[[instances]]\nname = \"a\"\nshared_secret = {{ env = \"A\" }}\n");
+        let errors = Config::parse(&text, "x.toml").unwrap_err().to_string();
+        let key = setting.split(' ').next().unwrap();
+        assert_eq!(errors, format!("x.toml:1: server.{table}.{key}: {rule}"), "{setting}");
+    }
+    let contradiction = "[server.limits]\nmax_connection_age = \"off\"\nmax_connection_age_grace = \"1s\"\n\
+                         [[instances]]\nname = \"a\"\nshared_secret = { env = \"A\" }\n";
+    let errors = Config::parse(contradiction, "x.toml").unwrap_err().to_string();
+    assert!(errors.contains("server.limits.max_connection_age_grace: needs `max_connection_age`"), "{errors}");
+}
