@@ -1,11 +1,11 @@
 //! Accepts connections. Handshakes run beside the accept loop, each with a timeout, so that a slow or hostile client delays
 //! nobody.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -38,13 +38,36 @@ impl Accepted {
 }
 
 /// Accepted connections.
-pub type Incoming = mpsc::Receiver<Accepted>;
+#[derive(Debug)]
+pub struct Incoming {
+    accepted: mpsc::Receiver<Accepted>,
+    /// Dropped when no more are wanted.
+    wanted: Option<oneshot::Sender<Infallible>>,
+}
 
-/// Accepts from a TCP listener until the returned receiver is dropped.
+impl Incoming {
+    fn new() -> (Self, mpsc::Sender<Accepted>, oneshot::Receiver<Infallible>) {
+        let ((sender, accepted), (wanted, unwanted)) = (mpsc::channel(BACKLOG), oneshot::channel());
+        (Self { accepted, wanted: Some(wanted) }, sender, unwanted)
+    }
+
+    /// The next connection; none = there is none, and there will be none.
+    pub(super) async fn next(&mut self) -> Option<Accepted> {
+        self.accepted.recv().await
+    }
+
+    /// No more connections are accepted but those that the system has accepted already: their clients may have sent a
+    /// request by now, and would lose it.
+    pub(super) fn close(&mut self) {
+        self.wanted = None;
+    }
+}
+
+/// Accepts from a TCP listener until the returned [`Incoming`] is closed or dropped.
 pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admission) -> Incoming {
-    let (accepted, incoming) = mpsc::channel(BACKLOG);
+    let (incoming, accepted, mut unwanted) = Incoming::new();
     tokio::spawn(async move {
-        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &accepted).await {
+        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &tls else {
@@ -77,11 +100,11 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
     incoming
 }
 
-/// Accepts from a Unix socket until the returned receiver is dropped.
+/// Accepts from a Unix socket until the returned [`Incoming`] is closed or dropped.
 pub(super) fn unix(listener: UnixListener, admission: Admission) -> Incoming {
-    let (accepted, incoming) = mpsc::channel(BACKLOG);
+    let (incoming, accepted, mut unwanted) = Incoming::new();
     tokio::spawn(async move {
-        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &accepted).await {
+        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
             if accepted.send(Accepted::new(Stream::Unix(stream), admitted)).await.is_err() {
                 return;
             }
@@ -90,17 +113,18 @@ pub(super) fn unix(listener: UnixListener, admission: Admission) -> Incoming {
     incoming
 }
 
-/// The next connection that there is room for; none once nobody takes connections any more.
+/// The next connection that there is room for; none once no more are wanted and none waits any more.
 async fn next<S, A, F>(
     accept: impl Fn() -> F,
     admission: &Admission,
-    accepted: &mpsc::Sender<Accepted>,
+    unwanted: &mut oneshot::Receiver<Infallible>,
 ) -> Option<(S, Admitted)>
 where
     F: Future<Output = io::Result<(S, A)>>,
 {
     loop {
         tokio::select! {
+            biased;
             connection = accept() => match connection {
                 Ok((stream, _)) => if let Some(admitted) = admission.admit() {
                     return Some((stream, admitted));
@@ -110,7 +134,7 @@ where
                     sleep(PAUSE_AFTER_FAILURE).await;
                 }
             },
-            () = accepted.closed() => return None,
+            _ = &mut *unwanted => return None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Durat
 use http::{Request, Response};
 use hyper::body::Incoming as RequestBody;
 use hyper_util::rt::TokioIo;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::Connected as _};
 use tower::{Service, ServiceExt as _, util::Oneshot};
@@ -25,38 +25,49 @@ use crate::{application::watch_metabase::jittered, config::Limits, telemetry::Co
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves what is `incoming`. From `leaving` on, connections are asked to leave; new ones are still answered, so that probes
-/// are, and asked to leave at once. Resolves when all that were there at `leaving` have left, and the address is free.
+/// are, and asked to leave soon. When all that were there at `leaving` have left, the address is free; resolves when the others
+/// have left, too.
 pub async fn serve<S>(service: S, mut incoming: Incoming, limits: Limits, leaving: CancellationToken)
 where
     S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let (connections, late_connections) = (TaskTracker::new(), TaskTracker::new());
-    let serve = |accepted| serve_connection(accepted, service.clone(), limits, leaving.clone());
+    let serve = |accepted| serve_connection(accepted, service.clone(), limits, leaving.clone().cancelled_owned());
     loop {
         tokio::select! {
             biased;
             () = leaving.cancelled() => break,
-            Some(accepted) = incoming.recv() => drop(connections.spawn(serve(accepted))),
+            Some(accepted) = incoming.next() => drop(connections.spawn(serve(accepted))),
             else => break,
         }
     }
     connections.close();
+    let others_have_left = CancellationToken::new();
+    let serve_late = |accepted| {
+        let others_have_left = others_have_left.clone().cancelled_owned();
+        // Time for the first request: GOAWAY before it would turn it away.
+        let leaving = async { _ = timeout(GOODBYE, others_have_left).await };
+        serve_connection(accepted, service.clone(), limits, leaving)
+    };
     loop {
         tokio::select! {
             biased;
             () = connections.wait() => break,
-            Some(accepted) = incoming.recv() => drop(late_connections.spawn(serve(accepted))),
+            Some(accepted) = incoming.next() => drop(late_connections.spawn(serve_late(accepted))),
             else => break,
         }
     }
-    drop(incoming);
-    connections.wait().await;
+    incoming.close();
+    while let Some(accepted) = incoming.next().await {
+        late_connections.spawn(serve_late(accepted));
+    }
+    others_have_left.cancel();
     late_connections.close();
     late_connections.wait().await;
 }
 
-async fn serve_connection<S>(accepted: Accepted, service: S, limits: Limits, leaving: CancellationToken)
+async fn serve_connection<S>(accepted: Accepted, service: S, limits: Limits, leaving: impl Future<Output = ()>)
 where
     S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -67,7 +78,7 @@ where
     let mut connection = pin!(http2::builder(&limits).serve_connection(TokioIo::new(connection), service));
     let (end, grace) = tokio::select! {
         ended = connection.as_mut() => return log(ended),
-        () = leaving.cancelled() => (ConnectionEnd::Drain, None),
+        () = leaving => (ConnectionEnd::Drain, None),
         // Connections that began together, after a restart, do not all come back together.
         () = after(limits.max_connection_age.map(jittered)) => (ConnectionEnd::Age, Some(limits.max_connection_age_grace)),
         () = quiet(&activity, limits.idle_timeout) => (ConnectionEnd::Idle, Some(limits.max_connection_age_grace)),

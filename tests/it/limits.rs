@@ -24,26 +24,28 @@ use crate::{
 };
 
 const METHOD: &str = "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+pub(crate) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// Far beyond every limit of these tests.
 const FOR_EVER: Duration = Duration::from_mins(1);
 
-fn with_limits(limits: &str) -> String {
+pub(crate) fn with_limits(limits: &str) -> String {
     CONFIG.replace("\n    [[instances]]", &format!("\n    limits = {{ {limits} }}\n    [[instances]]"))
 }
 
-fn request() -> IssueMetabaseTokenRequest {
+pub(crate) fn request() -> IssueMetabaseTokenRequest {
     IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() }
 }
 
-async fn connect(server: &TestServer) -> Channel {
+pub(crate) async fn connect(server: &TestServer) -> Channel {
     Channel::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap()
 }
 
 /// A request that is never complete, and what it is answered.
-async fn never_complete(channel: Channel) -> JoinHandle<Result<Response<IssueMetabaseTokenResponse>, Status>> {
+pub(crate) async fn never_complete(
+    channel: Channel,
+) -> JoinHandle<Result<Response<IssueMetabaseTokenResponse>, Status>> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     tokio::spawn(async move {
@@ -60,7 +62,24 @@ async fn metric(server: &TestServer, name: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
-async fn wait_for(server: &TestServer, name: &str, value: f64) {
+/// Whether the server has done nothing about a request: it never left the client, or came after GOAWAY (RFC 9113, section 6.8).
+/// Other libraries than tonic send such a request again without being told.
+pub(crate) fn is_unprocessed(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let never_left = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        let turned_away = error.downcast_ref::<h2::Error>().is_some_and(|error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+        });
+        if never_left || turned_away {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+pub(crate) async fn wait_for(server: &TestServer, name: &str, value: f64) {
     let reached = async {
         while metric(server, name).await < value {
             tokio::task::yield_now().await;
@@ -70,7 +89,7 @@ async fn wait_for(server: &TestServer, name: &str, value: f64) {
 }
 
 /// What a raw connection is told until it is closed.
-async fn told_until_closed(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn told_until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut told = Vec::new();
     let read = timeout(FOR_EVER, stream.read_to_end(&mut told)).await.expect("the connection stays open");
     assert!(read.is_ok() || read.unwrap_err().kind() == std::io::ErrorKind::ConnectionReset);
@@ -78,7 +97,7 @@ async fn told_until_closed(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Whether GOAWAY (type 7) without an error is among these frames (RFC 9113, sections 4.1 and 6.8).
-fn has_goaway(mut frames: &[u8]) -> bool {
+pub(crate) fn has_goaway(mut frames: &[u8]) -> bool {
     while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
         let (payload, next) = rest.split_at(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
         if *kind == 7 {
@@ -118,7 +137,7 @@ async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_a
     HealthClient::new(other).check(HealthCheckRequest::default()).await.unwrap();
 
     assert_eq!(metric(&server, &format!("rpcs_shed_total{{method=\"{METHOD}\"}}")).await, 2.0);
-    held.map(|rpc| rpc.abort());
+    held.iter().for_each(JoinHandle::abort);
     let mut client = server.client.clone();
     let room_again = async { while client.issue_metabase_token(request()).await.is_err() {} };
     assert!(timeout(FOR_EVER, room_again).await.is_ok(), "the room of cancelled requests is not free again");
@@ -220,15 +239,16 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
     let server = TestServer::with(&with_limits("max_connection_age = \"1s\"")).await;
     let mut client = server.client.clone();
     let ended = "connections_ended_total{listener=\"grpc\",reason=\"age\"}";
-    let (mut answered, mut failed) = (0_u32, Vec::new());
+    let (mut asked, mut failed) = (0_u32, Vec::new());
     // One after another, over connections that come and go.
     while metric(&server, ended).await < 2.0 {
         for _ in 0..20 {
-            answered += 1;
+            asked += 1;
             failed.extend(client.issue_metabase_token(request()).await.err());
         }
     }
-    assert!(failed.is_empty(), "of {answered}: {failed:?}");
+    failed.retain(|status| !is_unprocessed(status));
+    assert!(failed.is_empty(), "of {asked}: {failed:?}");
     // One that holds on is cut off after the grace period.
     let text = with_limits("max_connection_age = \"1s\", max_connection_age_grace = \"1s\", deadline = \"5m\"");
     let server = TestServer::with(&text).await;
