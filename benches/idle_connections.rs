@@ -1,2 +1,100 @@
-//! stub
-fn main() {}
+//! What 10,000 connections without a request cost: memory of each, and what they do to the latency of an issue on another
+//! connection. `cargo bench --locked --bench idle_connections`. Both ends are on this machine, without TLS; the process of each end
+//! needs as many open files, so the hard limit (`ulimit -Hn`) has to be above 10,100. Fails when the connections do not all stay open.
+
+#[path = "served/mod.rs"]
+mod served;
+
+use std::{os::unix::process::CommandExt as _, process::Command, process::ExitCode, time::Duration};
+
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::{Request, transport::Channel};
+
+use crate::served::{Encoded, Served, now, percentile, request};
+
+const CONNECTIONS: usize = 10_000;
+const ISSUES: usize = 5_000;
+/// The client's beginning of HTTP/2 and empty settings.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const LIMITS: &str = "max_connections = 10100, keepalive_interval = \"1h\", idle_timeout = \"off\", max_connection_age = \"off\"";
+
+/// A connection that has heard from the server.
+async fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(HELLO).await?;
+    stream.read_exact(&mut [0; 9]).await?;
+    Ok(stream)
+}
+
+/// Of issues one after another: half of them take no longer, and 99 of 100.
+async fn latency(channel: &Channel) -> (Duration, Duration) {
+    let message = Encoded(request().encode_to_vec().into());
+    let mut took = Vec::with_capacity(ISSUES);
+    for _ in 0..ISSUES {
+        let began = now();
+        served::issue(channel.clone(), Request::new(message.clone())).await.expect("it is issued");
+        took.push(began.elapsed());
+    }
+    (percentile(took.clone(), 50), percentile(took, 99))
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
+async fn measure() -> ExitCode {
+    let served = Served::start(LIMITS, false);
+    let channel = served.channel();
+    latency(&channel).await; // Warms up.
+    let (p50_before, p99_before) = latency(&channel).await;
+    let before = served.rss_kib();
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    let began = now();
+    for _ in 0..CONNECTIONS {
+        match connect(served.address()).await {
+            Ok(connection) => connections.push(connection),
+            Err(error) => {
+                eprintln!("only {} connections: {error}", connections.len());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let took = began.elapsed();
+    let after = served.rss_kib();
+    let (p50_with, p99_with) = latency(&channel).await;
+    let mut closed = 0;
+    for connection in &mut connections {
+        // What the server still said, such as the acknowledgement of the settings; then nothing.
+        while let Ok(read) = timeout(Duration::ZERO, connection.read(&mut [0; 512])).await {
+            if matches!(read, Ok(0) | Err(_)) {
+                closed += 1;
+                break;
+            }
+        }
+    }
+    println!("{CONNECTIONS} idle connections, opened in {took:.1?}, {closed} closed by the service");
+    println!("memory: {before} KiB before, {after} KiB with them: {:.1} KiB each", each(after.saturating_sub(before)));
+    println!("issue, p50/p99 of {ISSUES}: {p50_before:.0?}/{p99_before:.0?} before, {p50_with:.0?}/{p99_with:.0?} with them");
+    if closed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of KiB")]
+fn each(kib: u64) -> f64 {
+    kib as f64 / CONNECTIONS as f64
+}
+
+#[expect(clippy::print_stderr, reason = "a benchmark prints its figures")]
+fn main() -> ExitCode {
+    const RAISED: &str = "--raised";
+    if !std::env::args().any(|argument| argument == RAISED) {
+        // The limit of open files is a process's own, and a shell can raise it for the process that it becomes.
+        let this = std::env::current_exe().expect("the system tells");
+        let raise = "ulimit -n \"$(ulimit -Hn)\" && exec \"$0\" \"$1\"";
+        let error = Command::new("sh").args(["-c", raise]).arg(this).arg(RAISED).exec();
+        eprintln!("sh cannot be started: {error}");
+        return ExitCode::FAILURE;
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started").block_on(measure())
+}
