@@ -21,7 +21,8 @@ const CONNECTIONS: usize = 10_000;
 const ISSUES: usize = 5_000;
 /// The client's beginning of HTTP/2 and empty settings.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const LIMITS: &str = "max_connections = 10100, keepalive_interval = \"1h\", idle_timeout = \"off\", max_connection_age = \"off\"";
+const LIMITS: &str =
+    "max_connections = 10100, keepalive_interval = \"1h\", idle_timeout = \"off\", max_connection_age = \"off\"";
 
 /// A connection that has heard from the server.
 async fn connect(address: &str) -> std::io::Result<TcpStream> {
@@ -76,7 +77,9 @@ async fn measure() -> ExitCode {
     }
     println!("{CONNECTIONS} idle connections, opened in {took:.1?}, {closed} closed by the service");
     println!("memory: {before} KiB before, {after} KiB with them: {:.1} KiB each", each(after.saturating_sub(before)));
-    println!("issue, p50/p99 of {ISSUES}: {p50_before:.0?}/{p99_before:.0?} before, {p50_with:.0?}/{p99_with:.0?} with them");
+    println!(
+        "issue, p50/p99 of {ISSUES}: {p50_before:.0?}/{p99_before:.0?} before, {p50_with:.0?}/{p99_with:.0?} with them"
+    );
     if closed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -96,5 +99,9 @@ fn main() -> ExitCode {
         eprintln!("sh cannot be started: {error}");
         return ExitCode::FAILURE;
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started").block_on(measure())
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+        .block_on(measure())
 }

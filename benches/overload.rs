@@ -176,13 +176,12 @@ async fn main() -> ExitCode {
     let Some(last) = steps.last() else { return ExitCode::FAILURE };
     let share = last.goodput / peak;
     let slowest = steps.iter().map(|step| step.slowest_shed).max().unwrap_or_default();
+    println!("goodput at {:.0}x: {:.0} % of the peak (at least {:.0} %)", last.factor, share * 100.0, LEAST * 100.0);
     println!(
-        "goodput at {:.0}x: {:.0} % of the peak (at least {:.0} %)",
-        last.factor,
-        share * 100.0,
-        LEAST * 100.0
+        "slowest refusal: {:.1} ms (deadline {:.0} ms)",
+        slowest.as_secs_f64() * 1e3,
+        DEADLINE.as_secs_f64() * 1e3
     );
-    println!("slowest refusal: {:.1} ms (deadline {:.0} ms)", slowest.as_secs_f64() * 1e3, DEADLINE.as_secs_f64() * 1e3);
     if last.sent_per_second < 0.95 * capacity * last.factor {
         println!("the load could not be sent as fast as that: this machine is too small or too busy");
     }

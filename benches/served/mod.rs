@@ -49,7 +49,8 @@ impl Served {
     pub fn start(limits: &str, small: bool) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
         let (file, secret) = (dir.path().join("mts.toml"), dir.path().join("secret"));
-        fs::write(&secret, "4f1c9a7e03b85d26f7a1c3e9b0d48e6275ac13f0e9b7d6482c5e8f01a3b4d697").expect("it can be written");
+        fs::write(&secret, "4f1c9a7e03b85d26f7a1c3e9b0d48e6275ac13f0e9b7d6482c5e8f01a3b4d697")
+            .expect("it can be written");
         let text = CONFIG.replace("SECRET", &secret.display().to_string());
         fs::write(&file, text.replace("LIMITS", &format!("limits = {{ {limits} }}"))).expect("it can be written");
         let pinned = "command -v taskset >/dev/null && exec taskset -c 0 \"$0\" \"$@\"";

@@ -241,12 +241,15 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
     let ended = "connections_ended_total{listener=\"grpc\",reason=\"age\"}";
     let (mut asked, mut failed) = (0_u32, Vec::new());
     // One after another, over connections that come and go.
-    while metric(&server, ended).await < 2.0 {
-        for _ in 0..20 {
-            asked += 1;
-            failed.extend(client.issue_metabase_token(request()).await.err());
+    let asking = async {
+        while metric(&server, ended).await < 2.0 {
+            for _ in 0..20 {
+                asked += 1;
+                failed.extend(client.issue_metabase_token(request()).await.err());
+            }
         }
-    }
+    };
+    assert!(timeout(FOR_EVER, asking).await.is_ok(), "old connections stay");
     failed.retain(|status| !is_unprocessed(status));
     assert!(failed.is_empty(), "of {asked}: {failed:?}");
     // One that holds on is cut off after the grace period.
