@@ -13,11 +13,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,6 +33,8 @@ use crate::{
     config::{AuditConfig, Drain, Limits, ListenAddress, ServerConfig},
     hardening::Confinement,
     lifecycle::Stop,
+    config::{Drain, Limits, ListenAddress, ServerConfig},
+    lifecycle::{Stop, announce, keep_ending_watches},
     reload::{self, Reloader},
     report_metabase,
     telemetry::Metrics,
@@ -288,6 +286,7 @@ impl App {
         settle_rotations(&generations.current_owned(), &*clock).await;
         health.ready().await;
         let drained = CancellationToken::new();
+        let _ends_with_this = drained.clone().drop_guard();
         if let Some(listener) = probe_listener {
             let admission = Admission::new("probe", Limits::PROBES.max_connections, Arc::clone(&metrics));
             let probes = transport::probes(&health, Arc::clone(&metrics));
@@ -329,26 +328,6 @@ impl App {
         audit.close().await;
         tracing::info!("Drained");
         Ok(())
-    }
-}
-
-/// Resolves when the server shall send GOAWAY: once whoever asks for readiness has had the time to be told, and clients have gone
-/// elsewhere, of which those that came meanwhile have been served.
-async fn announce(health: &mut Health, generations: &Generations, drain: Drain) {
-    let Drain { announce_delay, grace_period } = drain;
-    tracing::info!(announce_delay_s = announce_delay.as_secs(), grace_period_s = grace_period.as_secs(), "Draining");
-    health.draining().await;
-    sleep(announce_delay).await;
-    for one in generations.current_owned().instances() {
-        health.forget_metabase(one.instance.name.as_str()).await;
-    }
-}
-
-/// Watchers that come back are asked to leave, too, and hold nothing up. Never resolves.
-async fn keep_ending_watches(health: &mut Health) {
-    loop {
-        health.end_watches().await;
-        sleep(Duration::from_secs(1)).await;
     }
 }
 

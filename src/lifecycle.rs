@@ -1,9 +1,14 @@
-//! When to stop: the first signal drains, the second ends at once.
+//! When to stop, and how that is announced: the first signal drains, the second ends at once.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
+
+use crate::{application::generation::Generations, config::Drain, transport::health::Health};
 
 /// Two tokens: `drain` is cancelled first, `abort` second.
 #[derive(Clone, Debug, Default)]
@@ -33,5 +38,25 @@ impl Stop {
             }
         });
         Ok(stop)
+    }
+}
+
+/// Resolves when the server shall send GOAWAY: once whoever asks for readiness has had the time to be told, and clients have gone
+/// elsewhere, of which those that came meanwhile have been served.
+pub async fn announce(health: &mut Health, generations: &Generations, drain: Drain) {
+    let Drain { announce_delay, grace_period } = drain;
+    tracing::info!(announce_delay_s = announce_delay.as_secs(), grace_period_s = grace_period.as_secs(), "Draining");
+    health.draining().await;
+    sleep(announce_delay).await;
+    for one in generations.current_owned().instances() {
+        health.forget_metabase(one.instance.name.as_str()).await;
+    }
+}
+
+/// Watchers that come back are asked to leave, too, and hold nothing up. Never resolves.
+pub async fn keep_ending_watches(health: &mut Health) {
+    loop {
+        health.end_watches().await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
