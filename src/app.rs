@@ -3,24 +3,22 @@
 //! Start: configuration, secrets, bind, not ready, serve, ready. Drain: not ready, announce delay, GOAWAY,
 //! finish what is in flight within the grace period, leave.
 
+mod errors;
+
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
-use thiserror::Error;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::errors::{RunError, StartError};
 use crate::{
-    adapters::{
-        audit_log::{self, AuditError},
-        file_stamps::FileStamps,
-    },
+    adapters::{audit_log, file_stamps::FileStamps},
     application::{
         Clock,
         audit::Audit,
@@ -32,8 +30,6 @@ use crate::{
     },
     config::{AuditConfig, Drain, Limits, ListenAddress, ServerConfig},
     hardening::Confinement,
-    lifecycle::Stop,
-    config::{Drain, Limits, ListenAddress, ServerConfig},
     lifecycle::{Stop, announce, keep_ending_watches},
     reload::{self, Reloader},
     report_metabase,
@@ -41,7 +37,7 @@ use crate::{
     transport::{
         self, Parts, acceptor,
         admission::Admission,
-        bearer::{Issuers, KeyFileError},
+        bearer::Issuers,
         health::Health,
         listener::Listener,
         metrics_endpoint,
@@ -94,47 +90,6 @@ pub struct Addresses {
     pub probe: Option<SocketAddr>,
     /// Metrics over HTTP.
     pub metrics: SocketAddr,
-}
-
-/// Why the server could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The audit log cannot be opened.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// An address cannot be bound.
-    #[error("cannot listen on {address} ({purpose}): {error}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// What for.
-        purpose: &'static str,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The keys of an issuer cannot be used.
-    #[error("server.identity.jwt: {0}")]
-    Keys(#[from] KeyFileError),
-    /// TLS cannot be set up.
-    #[error("server.tls: {0}")]
-    Tls(#[from] TlsError),
-}
-
-/// Why the server did not end cleanly.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// A second signal came before everything in flight was finished.
-    #[error("stopped by a second signal before everything in flight was finished")]
-    Aborted,
-    /// In-flight RPCs took longer than the grace period.
-    #[error("{} were not enough to finish what was in flight", humantime::format_duration(*.grace_period))]
-    DrainTimedOut {
-        /// What they had.
-        grace_period: Duration,
-    },
-    /// The metrics server failed.
-    #[error("the metrics server failed: {0}")]
-    Metrics(io::Error),
 }
 
 /// Reads the files that the listener needs, as [`App::bind`] does.

@@ -144,6 +144,7 @@ fn tell(name: &InstanceName, before: Option<&Seen>, seen: &Seen, audit: &Audit) 
 }
 
 /// Up to a tenth more or less, so that not everything happens at once.
+#[must_use]
 pub fn jittered(period: Duration) -> Duration {
     let mut random = [0];
     // Without randomness they do.

@@ -1,0 +1,51 @@
+//! Why the server does not start, or does not end well.
+
+use std::{io, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    adapters::audit_log::AuditError,
+    transport::{bearer::KeyFileError, tls::TlsError},
+};
+
+/// Why the server could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({purpose}): {error}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What for.
+        purpose: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The keys of an issuer cannot be used.
+    #[error("server.identity.jwt: {0}")]
+    Keys(#[from] KeyFileError),
+    /// TLS cannot be set up.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// Why the server did not end cleanly.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A second signal came before everything in flight was finished.
+    #[error("stopped by a second signal before everything in flight was finished")]
+    Aborted,
+    /// In-flight RPCs took longer than the grace period.
+    #[error("{} were not enough to finish what was in flight", humantime::format_duration(*.grace_period))]
+    DrainTimedOut {
+        /// What they had.
+        grace_period: Duration,
+    },
+    /// The metrics server failed.
+    #[error("the metrics server failed: {0}")]
+    Metrics(io::Error),
+}
