@@ -1,7 +1,5 @@
 //! The service as a process of its own, and what it costs.
 
-#![expect(dead_code, reason = "each benchmark uses a part")]
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -38,7 +36,7 @@ attributes = { "*" = "string" }
 "#;
 
 /// Killed when dropped.
-pub struct Served {
+pub(crate) struct Served {
     child: Child,
     address: String,
     _dir: TempDir,
@@ -46,7 +44,7 @@ pub struct Served {
 
 impl Served {
     /// With these `[server.limits]`, with as many open files as the system allows, and, if that is `small`, on one CPU.
-    pub fn start(limits: &str, small: bool) -> Self {
+    pub(crate) fn start(limits: &str, small: bool) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
         let (file, secret) = (dir.path().join("mts.toml"), dir.path().join("secret"));
         fs::write(&secret, "4f1c9a7e03b85d26f7a1c3e9b0d48e6275ac13f0e9b7d6482c5e8f01a3b4d697")
@@ -70,16 +68,16 @@ impl Served {
         Self { child, address: address.expect("the service tells its address"), _dir: dir }
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).expect("it is a URL").connect_lazy()
     }
 
     /// Memory of the process that is in use.
-    pub fn rss_kib(&self) -> u64 {
+    pub(crate) fn rss_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the service runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
         line.trim().trim_end_matches(" kB").parse().expect("it is a number")
@@ -94,7 +92,7 @@ impl Drop for Served {
 }
 
 /// A usual request.
-pub fn request() -> IssueMetabaseTokenRequest {
+pub(crate) fn request() -> IssueMetabaseTokenRequest {
     let user = User {
         id: "7".to_owned(),
         email: "ada@example.com".to_owned(),
@@ -106,7 +104,7 @@ pub fn request() -> IssueMetabaseTokenRequest {
 
 /// A message that is sent as it is.
 #[derive(Clone)]
-pub struct Encoded(pub Box<[u8]>);
+pub(crate) struct Encoded(pub(crate) Box<[u8]>);
 
 #[derive(Default)]
 struct AsItIs;
@@ -147,7 +145,7 @@ impl Decoder for AsItIs {
 }
 
 /// Asks for a token.
-pub async fn issue(channel: Channel, request: Request<Encoded>) -> Result<(), Status> {
+pub(crate) async fn issue(channel: Channel, request: Request<Encoded>) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let path = http::uri::PathAndQuery::from_static("/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken");
@@ -155,12 +153,12 @@ pub async fn issue(channel: Channel, request: Request<Encoded>) -> Result<(), St
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures durations")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// So many of a hundred take no longer.
-pub fn percentile(mut values: Vec<Duration>, percent: usize) -> Duration {
+pub(crate) fn percentile(mut values: Vec<Duration>, percent: usize) -> Duration {
     values.sort_unstable();
     values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or_default()
 }
