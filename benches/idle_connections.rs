@@ -38,7 +38,7 @@ async fn latency(channel: &Channel) -> (Duration, Duration) {
     let mut took = Vec::with_capacity(ISSUES);
     for _ in 0..ISSUES {
         let began = now();
-        served::issue(channel.clone(), Request::new(message.clone())).await.expect("it is issued");
+        served::ask(channel.clone(), served::ISSUE, Request::new(message.clone())).await.expect("it is issued");
         took.push(began.elapsed());
     }
     (percentile(took.clone(), 50), percentile(took, 99))
@@ -46,7 +46,7 @@ async fn latency(channel: &Channel) -> (Duration, Duration) {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 async fn measure() -> ExitCode {
-    let served = Served::start(LIMITS, false);
+    let served = Served::start(LIMITS, "http://localhost:3000", false);
     let channel = served.channel();
     latency(&channel).await; // Warms up.
     let (p50_before, p99_before) = latency(&channel).await;
@@ -54,7 +54,7 @@ async fn measure() -> ExitCode {
     let mut connections = Vec::with_capacity(CONNECTIONS);
     let began = now();
     for _ in 0..CONNECTIONS {
-        match connect(served.address()).await {
+        match connect(&served.address).await {
             Ok(connection) => connections.push(connection),
             Err(error) => {
                 eprintln!("only {} connections: {error}", connections.len());

@@ -25,6 +25,7 @@ LIMITS
 [[instances]]
 name = "main"
 probe_interval = "off"
+url = "METABASE"
 shared_secret = { file = "SECRET" }
 [[callers]]
 name = "shop"
@@ -38,18 +39,18 @@ attributes = { "*" = "string" }
 /// Killed when dropped.
 pub(crate) struct Served {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     _dir: TempDir,
 }
 
 impl Served {
     /// With these `[server.limits]`, with as many open files as the system allows, and, if that is `small`, on one CPU.
-    pub(crate) fn start(limits: &str, small: bool) -> Self {
+    pub(crate) fn start(limits: &str, metabase: &str, small: bool) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
         let (file, secret) = (dir.path().join("mts.toml"), dir.path().join("secret"));
         fs::write(&secret, "4f1c9a7e03b85d26f7a1c3e9b0d48e6275ac13f0e9b7d6482c5e8f01a3b4d697")
             .expect("it can be written");
-        let text = CONFIG.replace("SECRET", &secret.display().to_string());
+        let text = CONFIG.replace("METABASE", metabase).replace("SECRET", &secret.display().to_string());
         fs::write(&file, text.replace("LIMITS", &format!("limits = {{ {limits} }}"))).expect("it can be written");
         let pinned = "command -v taskset >/dev/null && exec taskset -c 0 \"$0\" \"$@\"";
         let script = format!("ulimit -n \"$(ulimit -Hn)\"; {}; exec \"$0\" \"$@\"", if small { pinned } else { ":" });
@@ -66,10 +67,6 @@ impl Served {
             address = address.or(grpc.map(str::to_owned));
         }
         Self { child, address: address.expect("the service tells its address"), _dir: dir }
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -90,6 +87,9 @@ impl Drop for Served {
         let _ = self.child.wait();
     }
 }
+
+/// To be asked for tokens.
+pub(crate) const ISSUE: &str = "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
 
 /// A usual request.
 pub(crate) fn request() -> IssueMetabaseTokenRequest {
@@ -144,11 +144,11 @@ impl Decoder for AsItIs {
     }
 }
 
-/// Asks for a token.
-pub(crate) async fn issue(channel: Channel, request: Request<Encoded>) -> Result<(), Status> {
+/// Asks one of the service's RPCs.
+pub(crate) async fn ask(channel: Channel, rpc: &'static str, request: Request<Encoded>) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let path = http::uri::PathAndQuery::from_static("/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken");
+    let path = http::uri::PathAndQuery::from_static(rpc);
     grpc.unary(request, path, AsItIs).await.map(|_| ())
 }
 
