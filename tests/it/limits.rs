@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metabase_token_service::{
     config::Config,
-    transport::proto::{IssueMetabaseTokenRequest, IssueMetabaseTokenResponse},
+    transport::proto::{CheckAuthStatusRequest, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -56,10 +56,10 @@ pub(crate) async fn never_complete(
 }
 
 /// The value of a metric; 0 as long as it is not there.
-async fn metric(server: &TestServer, name: &str) -> f64 {
+async fn metric(server: &TestServer, name: &str) -> u64 {
     let metrics = get(&server.metrics, "/metrics").await;
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("metabase_token_service_{name} ")));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    line.map_or(0, |value| value.trim_end_matches(".0").parse().unwrap())
 }
 
 /// Whether the server has done nothing about a request: it never left the client, or came after GOAWAY (RFC 9113, section 6.8).
@@ -79,7 +79,7 @@ pub(crate) fn is_unprocessed(status: &Status) -> bool {
     false
 }
 
-pub(crate) async fn wait_for(server: &TestServer, name: &str, value: f64) {
+pub(crate) async fn wait_for(server: &TestServer, name: &str, value: u64) {
     let reached = async {
         while metric(server, name).await < value {
             tokio::task::yield_now().await;
@@ -114,7 +114,7 @@ async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_a
     let server = TestServer::with(&text).await;
     let channel = connect(&server).await;
     let held = [never_complete(channel.clone()).await, never_complete(channel.clone()).await];
-    wait_for(&server, "rpcs_in_flight", 2.0).await;
+    wait_for(&server, "rpcs_in_flight", 2).await;
 
     // On another connection: the room is that of the server.
     let other = connect(&server).await;
@@ -132,17 +132,17 @@ async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_a
     let answer = grpc.client_streaming(forged, format!("/{METHOD}").parse().unwrap(), codec).await;
     assert_eq!(answer.unwrap_err().get_details_error_info().unwrap().reason, "OVERLOADED");
     // What waits for Metabase has its own room.
-    let status_check = other_client.check_auth_status(Request::new(Default::default())).await;
+    let status_check = other_client.check_auth_status(CheckAuthStatusRequest::default()).await;
     status_check.unwrap();
     HealthClient::new(other).check(HealthCheckRequest::default()).await.unwrap();
 
-    assert_eq!(metric(&server, &format!("rpcs_shed_total{{method=\"{METHOD}\"}}")).await, 2.0);
+    assert_eq!(metric(&server, &format!("rpcs_shed_total{{method=\"{METHOD}\"}}")).await, 2);
     held.iter().for_each(JoinHandle::abort);
     let mut client = server.client.clone();
     let room_again = async { while client.issue_metabase_token(request()).await.is_err() {} };
     assert!(timeout(FOR_EVER, room_again).await.is_ok(), "the room of cancelled requests is not free again");
-    wait_for(&server, "caller_rpcs_total{caller=\"shop\",code=\"CANCELLED\"}", 2.0).await;
-    assert!(metric(&server, "caller_rpcs_total{caller=\"unknown\",code=\"RESOURCE_EXHAUSTED\"}").await >= 2.0);
+    wait_for(&server, "caller_rpcs_total{caller=\"shop\",code=\"CANCELLED\"}", 2).await;
+    assert!(metric(&server, "caller_rpcs_total{caller=\"unknown\",code=\"RESOURCE_EXHAUSTED\"}").await >= 2);
 }
 
 #[tokio::test]
@@ -163,8 +163,8 @@ async fn a_request_that_takes_too_long_ends_at_the_callers_deadline_or_else_at_t
     let answer = grpc.client_streaming(request, format!("/{METHOD}").parse().unwrap(), codec);
     let _ = timeout(FOR_EVER, answer).await.unwrap().unwrap_err();
     // Whichever of the two was first, the server has stopped working.
-    wait_for(&server, &format!("rpc_duration_seconds_count{{method=\"{METHOD}\"}}"), 1.0).await;
-    assert_eq!(metric(&server, "rpcs_in_flight").await, 0.0);
+    wait_for(&server, &format!("rpc_duration_seconds_count{{method=\"{METHOD}\"}}"), 1).await;
+    assert_eq!(metric(&server, "rpcs_in_flight").await, 0);
 }
 
 #[tokio::test]
@@ -173,9 +173,9 @@ async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled()
     let cancelled = format!("rpcs_total{{method=\"{METHOD}\",code=\"CANCELLED\"}}");
     // Takes the request back.
     let rpc = never_complete(connect(&server).await).await;
-    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    wait_for(&server, "rpcs_in_flight", 1).await;
     rpc.abort();
-    wait_for(&server, &cancelled, 1.0).await;
+    wait_for(&server, &cancelled, 1).await;
     // Breaks the connection: a request with half a message, and then nothing.
     let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
     let mut head = Vec::new();
@@ -197,10 +197,10 @@ async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled()
     let headers = [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 4, 0, 0, 0, 1], &head[..]].concat();
     let data: &[u8] = &[0, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 99, 10];
     stream.write_all(&[PREFACE, SETTINGS, &headers, data].concat()).await.unwrap();
-    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    wait_for(&server, "rpcs_in_flight", 1).await;
     drop(stream);
-    wait_for(&server, &cancelled, 2.0).await;
-    assert_eq!(metric(&server, "rpcs_in_flight").await, 0.0);
+    wait_for(&server, &cancelled, 2).await;
+    assert_eq!(metric(&server, "rpcs_in_flight").await, 0);
 }
 
 #[tokio::test]
@@ -214,8 +214,8 @@ async fn one_connection_too_many_is_closed_at_once_and_probes_still_get_in() {
     let probe = Channel::from_shared(format!("http://{}", server.probe.as_ref().unwrap())).unwrap().connect_lazy();
     HealthClient::new(probe).check(HealthCheckRequest::default()).await.unwrap();
     only.issue_metabase_token(request()).await.unwrap();
-    assert_eq!(metric(&server, "connections{listener=\"grpc\"}").await, 1.0);
-    assert_eq!(metric(&server, "connections_refused_total{listener=\"grpc\"}").await, 1.0);
+    assert_eq!(metric(&server, "connections{listener=\"grpc\"}").await, 1);
+    assert_eq!(metric(&server, "connections_refused_total{listener=\"grpc\"}").await, 1);
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn connections_without_an_rpc_are_asked_to_leave_and_their_room_is_free_ag
         let mut idle = TcpStream::connect(&server.grpc).await.unwrap();
         idle.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
         assert!(has_goaway(&told_until_closed(&mut idle).await));
-        wait_for(&server, "connections_ended_total{listener=\"grpc\",reason=\"idle\"}", f64::from(round)).await;
+        wait_for(&server, "connections_ended_total{listener=\"grpc\",reason=\"idle\"}", round).await;
     }
     // An RPC in flight keeps its connection, however long it takes.
     let text = with_limits("idle_timeout = \"1s\", deadline = \"2500ms\"");
@@ -242,7 +242,7 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
     let (mut asked, mut failed) = (0_u32, Vec::new());
     // One after another, over connections that come and go.
     let asking = async {
-        while metric(&server, ended).await < 2.0 {
+        while metric(&server, ended).await < 2 {
             for _ in 0..20 {
                 asked += 1;
                 failed.extend(client.issue_metabase_token(request()).await.err());
@@ -257,7 +257,7 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
     let server = TestServer::with(&text).await;
     let rpc = never_complete(connect(&server).await).await;
     timeout(FOR_EVER, rpc).await.unwrap().unwrap().unwrap_err();
-    wait_for(&server, ended, 1.0).await;
+    wait_for(&server, ended, 1).await;
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn a_connection_has_so_many_requests_in_flight_and_the_next_one_waits_at_t
     // Once the server's settings are known to the client.
     HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
     let held = never_complete(channel.clone()).await;
-    wait_for(&server, "rpcs_in_flight", 1.0).await;
+    wait_for(&server, "rpcs_in_flight", 1).await;
     let mut health = HealthClient::new(channel);
     let mut second = Box::pin(health.check(HealthCheckRequest::default()));
     assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "two at once");
@@ -309,12 +309,12 @@ async fn handshakes_and_expiries_are_counted_and_told() {
     };
     connect(Some(&ca.issue(&client(vec![uri("spiffe://example.org/shop")])))).await.unwrap();
     connect(None).await.unwrap_err();
-    wait_for(&server, "tls_handshakes_total{outcome=\"succeeded\"}", 1.0).await;
-    wait_for(&server, "tls_handshakes_total{outcome=\"failed\"}", 1.0).await;
+    wait_for(&server, "tls_handshakes_total{outcome=\"succeeded\"}", 1).await;
+    wait_for(&server, "tls_handshakes_total{outcome=\"failed\"}", 1).await;
     // 2099-01-01, as the test's authority issues.
     for file in ["certificate", "client_ca"] {
         let expiry = metric(&server, &format!("certificate_expiry_timestamp_seconds{{file=\"{file}\"}}")).await;
-        assert_eq!(expiry, 4_070_908_800.0, "{file}");
+        assert_eq!(expiry, 4_070_908_800, "{file}");
     }
 }
 
