@@ -84,9 +84,7 @@ impl Measured {
         );
         let config = Config::parse(&text, "bench").expect("the text is valid");
         let generation = load_generation::load(&config, "bench").expect("the secret is good").generation;
-        let app = App::bind(config.server, config.audit.as_ref(), None, generation, Arc::new(SystemClock))
-            .await
-            .expect("bound");
+        let app = App::bind(config, None, generation, Arc::new(SystemClock)).await.expect("bound");
         let ListenAddress::Tcp(address) = app.addresses().expect("bound").grpc else { unreachable!("it is TCP") };
         tokio::spawn(app.run(Stop::default()));
         let client = MetabaseTokenServiceClient::connect(format!("http://{address}")).await.expect("connected");

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::errors::{RunError, StartError};
@@ -28,12 +28,13 @@ use crate::{
         shadow::Shadow,
         watch_metabase::{settle_rotations, watch_metabase},
     },
-    config::{AuditConfig, Drain, Limits, ListenAddress, ServerConfig},
+    config::{Config, Drain, Limits, ListenAddress, ServerConfig, TracingConfig},
     hardening::Confinement,
     lifecycle::{Stop, announce, keep_ending_watches},
+    regular_file,
     reload::{self, Reloader},
     report_metabase,
-    telemetry::Metrics,
+    telemetry::{Metrics, Tracing},
     transport::{
         self, Parts, acceptor,
         admission::Admission,
@@ -45,6 +46,9 @@ use crate::{
         tls::{CurrentTls, TlsError},
     },
 };
+
+/// Bytes of a file of CAs.
+const MAX_CA_BYTES: usize = 1024 * 1024;
 
 /// A server whose addresses are bound and whose parts are built; connections wait until [`App::run`].
 #[derive(Debug)]
@@ -62,6 +66,7 @@ pub struct App {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
     audit: Arc<Audit>,
+    tracing: Option<Arc<Tracing>>,
     /// What is finished before the end, such as sessions of live checks.
     tasks: TaskTracker,
 }
@@ -103,6 +108,13 @@ pub fn check_files(server: &ServerConfig) -> Result<(), StartError> {
     Ok(())
 }
 
+fn start_tracing(config: &TracingConfig) -> Result<Arc<Tracing>, StartError> {
+    let ca = config.ca.as_deref().map(|path| regular_file::read(path, MAX_CA_BYTES)).transpose();
+    let ca = ca.map_err(|error| StartError::Tracing(format!("otlp_ca: {error}")))?;
+    let tracing = Tracing::start(config.endpoint.as_str(), ca.as_ref().map(|pem| pem.as_slice()), config.sample_ratio);
+    tracing.map(Arc::new).map_err(|error| StartError::Tracing(error.to_string()))
+}
+
 fn load_tls(server: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Option<Arc<CurrentTls>>, TlsError> {
     let files = server.tls.clone();
     let tls =
@@ -117,12 +129,13 @@ impl App {
     /// # Errors
     /// An address cannot be bound, or the TLS files or the audit log cannot be used.
     pub async fn bind(
-        server: ServerConfig,
-        audit_config: Option<&AuditConfig>,
+        config: Config,
         file: Option<WatchedFile>,
         generation: Generation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let Config { server, audit: audit_config, tracing: tracing_config, .. } = config;
+        let tracing = tracing_config.as_ref().map(start_tracing).transpose()?;
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
         let metrics = Arc::<Metrics>::default();
         let tls = load_tls(&server, &metrics)?;
@@ -140,7 +153,7 @@ impl App {
         };
         let metrics_listener =
             TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
-        let audit = Arc::new(match audit_config {
+        let audit = Arc::new(match &audit_config {
             Some(config) => audit_log::open(config, Arc::clone(&clock), metrics.audit())?,
             None => Audit::off(Arc::clone(&clock)),
         });
@@ -170,13 +183,14 @@ impl App {
             limits: server.limits,
             reflection: server.reflection,
             metrics: Arc::clone(&metrics),
+            tracing: tracing.clone(),
             health: health.clone(),
         };
         let reloader = file.map(|WatchedFile { file, stamps, server, confinement }| Reloader {
             file,
             stamps,
             server,
-            audit_config: audit_config.cloned(),
+            fixed: (audit_config, tracing_config),
             confinement,
             generations: Arc::clone(&generations),
             tls: tls_stamps.zip(tls.clone()),
@@ -200,6 +214,7 @@ impl App {
             generations,
             clock,
             audit,
+            tracing,
             tasks,
         })
     }
@@ -236,6 +251,7 @@ impl App {
             generations,
             clock,
             audit,
+            tracing,
             tasks,
         } = self;
         settle_rotations(&generations.current_owned(), &*clock).await;
@@ -281,6 +297,9 @@ impl App {
             },
         }
         audit.close().await;
+        if let Some(tracing) = tracing {
+            let _ = spawn_blocking(move || tracing.finish()).await;
+        }
         tracing::info!("Drained");
         Ok(())
     }

@@ -10,8 +10,10 @@ mod parse_grant;
 mod parse_limits;
 mod parse_listen;
 mod parse_server;
+mod parse_tracing;
 mod raw;
 mod server;
+mod tracing;
 
 use std::{
     fmt,
@@ -27,6 +29,7 @@ pub(crate) use self::parse_listen::parse_listen;
 pub use self::{
     audit::{AuditConfig, AuditSink, Durability, SubjectForm},
     server::{JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers},
+    tracing::TracingConfig,
 };
 use crate::domain::{
     caller::CallerName,
@@ -52,6 +55,8 @@ pub struct Config {
     pub denied: Denied,
     /// `[shadow]`: a configuration file whose callers and deny lists are compared with these, and where that is said.
     pub candidate: Option<(PathBuf, Location)>,
+    /// `[tracing]`; none = no spans.
+    pub tracing: Option<TracingConfig>,
     /// `[audit]`; none = nothing is recorded.
     pub audit: Option<AuditConfig>,
 }
@@ -223,6 +228,7 @@ impl Config {
             denied: Denied::default(),
             candidate: None,
             audit: None,
+            tracing: None,
             callers: vec![CallerConfig {
                 name: caller,
                 identities: Vec::new(),

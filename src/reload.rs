@@ -19,7 +19,7 @@ use crate::{
         audit::{Audit, Event},
         generation::Generations,
     },
-    config::{AuditConfig, Config, ServerConfig},
+    config::{AuditConfig, Config, ServerConfig, TracingConfig},
     hardening::Confinement,
     telemetry::Metrics,
     transport::{bearer::Issuers, tls::CurrentTls},
@@ -37,8 +37,8 @@ pub struct Reloader {
     pub stamps: FileStamps,
     /// `[server]` in force; a change of it takes a restart.
     pub server: ServerConfig,
-    /// `[audit]` in force; a change of it takes a restart.
-    pub audit_config: Option<AuditConfig>,
+    /// `[audit]` and `[tracing]` in force; a change of them takes a restart.
+    pub fixed: (Option<AuditConfig>, Option<TracingConfig>),
     /// What the process can still reach.
     pub confinement: Confinement,
     /// Where a new generation goes.
@@ -133,8 +133,8 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if config.server != self.server || config.audit != self.audit_config {
-            tracing::warn!("A change of [server] or [audit] takes a restart; everything else is in force");
+        if config.server != self.server || (&config.audit, &config.tracing) != (&self.fixed.0, &self.fixed.1) {
+            tracing::warn!("A change of [server], [audit] or [tracing] takes a restart; everything else is in force");
         }
         self.stamps = stamps;
         let number = self.generations.replace(loaded.generation);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod load;
+mod tracing;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -9,18 +10,19 @@ use std::{
     time::Duration,
 };
 
+use ::tracing::level_filters::LevelFilter;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
-use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use self::{
     audit::AuditMetrics,
     load::{ConnectionEnd, Handshake, Load},
+    tracing::{RpcSpan, Tracing},
 };
 
 /// How log lines look.

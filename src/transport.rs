@@ -18,6 +18,7 @@ pub mod metrics_endpoint;
 mod noted;
 mod observe;
 pub mod peer;
+mod request_id;
 mod service;
 pub mod serving;
 mod status;
@@ -39,7 +40,7 @@ use self::{
 use crate::{
     application::{audit::Audit, check_auth_status::CheckAuthStatus, generation::Generations, issue_token::IssueToken},
     config::{Limits, Proofs},
-    telemetry::Metrics,
+    telemetry::{Metrics, Tracing},
 };
 
 /// The code generated from `proto/`. It stops at this module: nothing below knows it.
@@ -76,6 +77,8 @@ pub struct Parts {
     pub reflection: bool,
     /// Where RPCs are counted.
     pub metrics: Arc<Metrics>,
+    /// Where spans go; none = nowhere.
+    pub tracing: Option<Arc<Tracing>>,
     /// Answers grpc.health.v1.
     pub health: health::Health,
 }
@@ -103,13 +106,13 @@ pub fn services(parts: Parts) -> Observe<Routes> {
             .add_service(Authenticated::new(v1, Arc::clone(&authenticator)))
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
-    Observe::new(routes.prepare(), parts.metrics, Some(parts.generations))
+    Observe::new(routes.prepare(), parts.metrics, Some(parts.generations), parts.tracing)
 }
 
 /// What the probe listener answers: health and nothing else.
 #[must_use]
 pub fn probes(health: &health::Health, metrics: Arc<Metrics>) -> Observe<Routes> {
-    Observe::new(Routes::new(health.service()).prepare(), metrics, None)
+    Observe::new(Routes::new(health.service()).prepare(), metrics, None, None)
 }
 
 /// Accepts connections of the gRPC listener, each with its [`peer::Peer`].

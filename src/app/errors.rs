@@ -28,6 +28,9 @@ pub enum StartError {
     /// The keys of an issuer cannot be used.
     #[error("server.identity.jwt: {0}")]
     Keys(#[from] KeyFileError),
+    /// Spans cannot be exported as configured.
+    #[error("tracing: {0}")]
+    Tracing(String),
     /// TLS cannot be set up.
     #[error("server.tls: {0}")]
     Tls(#[from] TlsError),

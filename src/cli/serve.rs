@@ -76,15 +76,14 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
     let dev_secret = secret.filter(|_| serve.dev);
     let name =
         serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
-    let app =
-        match App::bind(config.server, config.audit.as_ref(), file, loaded.generation, Arc::new(SystemClock)).await {
-            Ok(app) => app,
-            Err(error @ (StartError::Keys(_) | StartError::Tls(_))) => {
-                return fail(EX_CONFIG, format_args!("{name}{error}"));
-            }
-            Err(error @ StartError::Audit(_)) => return fail(1, format_args!("{name}{error}")),
-            Err(error @ StartError::Listen { .. }) => return fail(1, error),
-        };
+    let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
+        Ok(app) => app,
+        Err(error @ (StartError::Keys(_) | StartError::Tls(_) | StartError::Tracing(_))) => {
+            return fail(EX_CONFIG, format_args!("{name}{error}"));
+        }
+        Err(error @ StartError::Audit(_)) => return fail(1, format_args!("{name}{error}")),
+        Err(error @ StartError::Listen { .. }) => return fail(1, error),
+    };
     match app.addresses() {
         Ok(addresses) => announce(&addresses, dev_secret.as_ref()),
         Err(error) => return fail(1, error),

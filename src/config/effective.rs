@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     AuditConfig, AuditSink, CallerConfig, Config, Drain, InstanceConfig, JwtIssuer, KeySource, Limits, ListenAddress,
-    Proofs, SecretSource, SubjectForm, TlsFiles,
+    Proofs, SecretSource, SubjectForm, TlsFiles, TracingConfig,
 };
 use crate::domain::{
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
@@ -42,6 +42,15 @@ pub(super) fn render(config: &Config) -> String {
     }
     if let Some(config) = &config.audit {
         put(&mut table, "audit", audit(config));
+    }
+    if let Some(TracingConfig { endpoint, ca, sample_ratio }) = &config.tracing {
+        let mut out = Table::new();
+        put(&mut out, "otlp_endpoint", endpoint.as_str());
+        if let Some(ca) = ca {
+            put(&mut out, "otlp_ca", ca.display().to_string());
+        }
+        put(&mut out, "sample_ratio", *sample_ratio);
+        put(&mut table, "tracing", out);
     }
     put(&mut table, "instances", config.instances.iter().map(instance).collect::<Vec<_>>());
     if !config.callers.is_empty() {

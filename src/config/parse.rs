@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::{
     CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
-    parse_audit, parse_grant, parse_server,
+    parse_audit, parse_grant, parse_server, parse_tracing,
     raw::{ClaimKey, RawCaller, RawConfig, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
 };
 use crate::domain::{
@@ -70,9 +70,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
     let candidate = raw.shadow.and_then(|shadow| parse_candidate(&shadow.policy, &mut problems));
     let audit = raw.audit.and_then(|audit| parse_audit::parse_audit(audit, &mut problems));
+    let tracing = raw.tracing.and_then(|tracing| parse_tracing::parse_tracing(&tracing, &mut problems));
     match server {
         Some(server) if problems.errors.is_empty() => {
-            Ok(Config { server, instances, callers, denied, candidate, audit })
+            Ok(Config { server, instances, callers, denied, candidate, tracing, audit })
         }
         Some(_) | None => Err(ConfigErrors(problems.errors)),
     }

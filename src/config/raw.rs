@@ -1,5 +1,7 @@
 //! The shapes of the configuration file, as TOML sees them. Nothing here is checked but types and key names.
 
+mod observability;
+
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{
@@ -7,6 +9,8 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 use toml::Spanned;
+
+pub(super) use self::observability::{RawAudit, RawDurability, RawPlace, RawSink, RawSubject, RawTracing};
 
 type Text = Spanned<String>;
 
@@ -23,45 +27,7 @@ pub(super) struct RawConfig {
     pub(super) deny: RawDeny,
     pub(super) shadow: Option<RawShadow>,
     pub(super) audit: Option<RawAudit>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table [audit]")]
-pub(super) struct RawAudit {
-    pub(super) sink: Spanned<RawSink>,
-    pub(super) durability: Option<Spanned<RawDurability>>,
-    pub(super) subject: Option<Spanned<RawSubject>>,
-    pub(super) subject_key: Option<Spanned<RawSecretSource>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "\"stdout\", { file = \"…\" }, { unix_datagram = \"…\" } or { syslog = \"…\" }")]
-pub(super) enum RawSink {
-    Name(String),
-    Place(RawPlace),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawPlace {
-    pub(super) file: Option<String>,
-    pub(super) unix_datagram: Option<String>,
-    pub(super) syslog: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawDurability {
-    Synced,
-    Written,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawSubject {
-    #[default]
-    Hash,
-    Plain,
+    pub(super) tracing: Option<RawTracing>,
 }
 
 #[derive(Deserialize)]

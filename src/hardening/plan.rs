@@ -87,6 +87,10 @@ impl Plan {
                 files.extend(ca.as_deref());
             }
         }
+        if let Some(tracing) = &config.tracing {
+            ports.extend(tracing.endpoint.port_or_known_default());
+            files.extend(tracing.ca.as_deref());
+        }
         let mut readable: BTreeSet<PathBuf> = files.into_iter().flat_map(folders::of_file).collect();
         readable.extend(environment("CREDENTIALS_DIRECTORY").map(PathBuf::from));
         readable.extend(PROCESSORS.iter().map(PathBuf::from));

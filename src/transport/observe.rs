@@ -7,13 +7,19 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tonic::{Code, body::Body};
 use tower::{BoxError, Service};
 
-use super::noted::{Noted, Notes};
-use crate::{application::generation::Generations, telemetry::Metrics};
+use super::{
+    noted::{Noted, Notes},
+    request_id::{REQUEST_ID, RequestIds},
+};
+use crate::{
+    application::generation::Generations,
+    telemetry::{Metrics, RpcSpan, Tracing},
+};
 
 /// Wraps all services of a listener.
 #[derive(Clone, Debug)]
@@ -22,11 +28,18 @@ pub struct Observe<S> {
     metrics: Arc<Metrics>,
     /// Knows the callers' names; none = nobody authenticates here.
     generations: Option<Arc<Generations>>,
+    tracing: Option<Arc<Tracing>>,
+    ids: Arc<RequestIds>,
 }
 
 impl<S> Observe<S> {
-    pub(super) const fn new(inner: S, metrics: Arc<Metrics>, generations: Option<Arc<Generations>>) -> Self {
-        Self { inner, metrics, generations }
+    pub(super) fn new(
+        inner: S,
+        metrics: Arc<Metrics>,
+        generations: Option<Arc<Generations>>,
+        tracing: Option<Arc<Tracing>>,
+    ) -> Self {
+        Self { inner, metrics, generations, tracing, ids: Arc::default() }
     }
 }
 
@@ -45,10 +58,15 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let notes = Arc::<Notes>::default();
-        let rpc = Rpc::begin(self, method(request.uri().path()), Arc::clone(&notes));
+        let id = self.ids.of(request.headers());
+        let method = method(request.uri().path());
+        let mut rpc = Rpc::begin(self, method, Arc::clone(&notes));
+        if let Some(tracing) = self.tracing.as_ref().filter(|_| OWN.contains(&method)) {
+            rpc.span = Some(tracing.begin(method, request.headers(), id.to_str().unwrap_or_default()));
+        }
         request.extensions_mut().insert(Arc::clone(&notes));
         let request = request.map(|body| Body::new(Noted::new(body, notes)));
-        Observed { inner: self.inner.call(request), rpc }
+        Observed { inner: self.inner.call(request), rpc, id: Some(id) }
     }
 }
 
@@ -59,6 +77,7 @@ pin_project! {
         #[pin]
         inner: F,
         rpc: Rpc,
+        id: Option<HeaderValue>,
     }
 }
 
@@ -70,7 +89,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
+        let mut answer = ready!(this.inner.poll(cx));
+        if let (Ok(response), Some(id)) = (&mut answer, this.id.take()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         this.rpc.code = match &answer {
             // What the answer says about a request that never came to its end reaches nobody.
             _ if this.rpc.notes.is_cancelled() => Code::Cancelled,
@@ -95,6 +117,7 @@ struct Rpc {
     notes: Arc<Notes>,
     began: Instant,
     code: Code,
+    span: Option<RpcSpan>,
 }
 
 impl Rpc {
@@ -104,14 +127,14 @@ impl Rpc {
         #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
         let began = Instant::now();
         let generations = generations.clone().filter(|_| OWN.contains(&method));
-        Self { metrics: Arc::clone(metrics), generations, method, notes, began, code: Code::Cancelled }
+        Self { metrics: Arc::clone(metrics), generations, method, notes, began, code: Code::Cancelled, span: None }
     }
 }
 
 impl Drop for Rpc {
     fn drop(&mut self) {
-        let code = code(self.code);
-        self.metrics.rpc_ended(self.method, code, self.began.elapsed());
+        let label = code(self.code);
+        self.metrics.rpc_ended(self.method, label, self.began.elapsed());
         if let Some(generations) = &self.generations {
             let generation = generations.current();
             // Names of the configuration alone: a client that can prove any identity cannot grow the metrics.
@@ -119,7 +142,10 @@ impl Drop for Rpc {
                 .notes
                 .caller()
                 .map_or("unknown", |caller| generation.policy().name(caller).map_or("other", |name| name.as_str()));
-            self.metrics.load.caller_rpc(name, code);
+            self.metrics.load.caller_rpc(name, label);
+            if let Some(span) = &mut self.span {
+                span.end(i64::from(i32::from(self.code)), Some(name), is_fault(self.code));
+            }
         }
     }
 }
@@ -140,6 +166,19 @@ pub(super) fn method(path: &str) -> &'static str {
     ];
     let path = path.strip_prefix('/').unwrap_or_default();
     OWN.into_iter().chain(OTHERS).find(|known| *known == path).unwrap_or("other")
+}
+
+/// Whether the server is to blame (OpenTelemetry, semantic conventions for gRPC servers).
+const fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 const fn code(code: Code) -> &'static str {

@@ -13,6 +13,8 @@ const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
 /// One of each table that has defaults, with nothing but what is required.
 const MINIMAL: &str = r#"
+[tracing]
+otlp_endpoint = "http://127.0.0.1:4317"
 [audit]
 sink = "stdout"
 subject = "hash"

@@ -97,8 +97,7 @@ impl TestServer {
             .replace("SECRET_FILE", &secret.path().display().to_string());
         let config = Config::parse(&text, "test.toml").unwrap();
         let generation = load_generation::load(&config, "test.toml").unwrap().generation;
-        let app =
-            App::bind(config.server, config.audit.as_ref(), None, generation, Arc::new(StoppedClock)).await.unwrap();
+        let app = App::bind(config, None, generation, Arc::new(StoppedClock)).await.unwrap();
         let addresses = app.addresses().unwrap();
         let ListenAddress::Tcp(grpc) = addresses.grpc else { panic!("not TCP") };
         let stop = Stop::default();

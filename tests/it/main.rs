@@ -28,3 +28,4 @@ mod remote_keys;
 mod rotation;
 mod shadow;
 mod standin;
+mod tracing;

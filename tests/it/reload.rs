@@ -186,7 +186,11 @@ async fn a_bad_file_leaves_the_last_good_one_in_force_and_says_so() {
 
     served.signal("-TERM");
     let (_, _, log) = served.wait();
-    for line in ["leeway: unknown field", "the secret has 5 bytes", "A change of [server] or [audit] takes a restart"] {
+    for line in [
+        "leeway: unknown field",
+        "the secret has 5 bytes",
+        "A change of [server], [audit] or [tracing] takes a restart",
+    ] {
         assert!(log.contains(line), "{line} in\n{log}");
     }
     assert!(!log.contains(OTHER_SECRET));
@@ -249,5 +253,5 @@ async fn only_a_change_of_the_server_section_itself_takes_a_restart() {
     wait_for(&served, GENERATION, 3).await;
     served.signal("-TERM");
     let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
-    assert_eq!(log.matches("A change of [server] or [audit] takes a restart").count(), 1, "{log}");
+    assert_eq!(log.matches("A change of [server], [audit] or [tracing] takes a restart").count(), 1, "{log}");
 }

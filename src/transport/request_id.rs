@@ -1,0 +1,44 @@
+//! Identifies a request, for whoever looks for it in the logs of several programs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::rand;
+use http::{HeaderMap, HeaderValue};
+
+/// Metadata of requests and answers.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+/// Characters of a client's identifier.
+const MAX_LEN: usize = 128;
+
+/// Makes identifiers: random for the process, then counted.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        let mut process = [0; 8];
+        // Without randomness, replicas make the same; nothing but a search suffers.
+        let _ = rand::fill(&mut process);
+        Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(1) }
+    }
+}
+
+impl RequestIds {
+    /// The client's identifier, if it has one that is fit for logs; otherwise a new one.
+    pub(super) fn of(&self, metadata: &HeaderMap) -> HeaderValue {
+        let given = metadata.get(REQUEST_ID).filter(|id| is_fit(id.as_bytes()));
+        given.cloned().unwrap_or_else(|| {
+            let id = format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
+        })
+    }
+}
+
+/// The attack: line breaks, quotes or pages of text, in what ends up in the logs of others.
+fn is_fit(id: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
+    (1..=MAX_LEN).contains(&id.len()) && id.iter().all(is_plain)
+}
