@@ -8,7 +8,7 @@ use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Durat
 use http::{Request, Response};
 use hyper::body::Incoming as RequestBody;
 use hyper_util::rt::TokioIo;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::Connected as _};
 use tower::{Service, ServiceExt as _, util::Oneshot};
@@ -43,13 +43,8 @@ where
         }
     }
     connections.close();
-    let others_have_left = CancellationToken::new();
-    let serve_late = |accepted| {
-        let others_have_left = others_have_left.clone().cancelled_owned();
-        // Time for the first request: GOAWAY before it would turn it away.
-        let leaving = async { _ = timeout(GOODBYE, others_have_left).await };
-        serve_connection(accepted, service.clone(), limits, leaving)
-    };
+    // Time for the first requests: GOAWAY before them would turn them away.
+    let serve_late = |accepted| serve_connection(accepted, service.clone(), limits, sleep(GOODBYE));
     loop {
         tokio::select! {
             biased;
@@ -62,7 +57,6 @@ where
     while let Some(accepted) = incoming.next().await {
         late_connections.spawn(serve_late(accepted));
     }
-    others_have_left.cancel();
     late_connections.close();
     late_connections.wait().await;
 }
