@@ -21,7 +21,7 @@ use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt 
 
 pub use self::{
     audit::AuditMetrics,
-    load::{ConnectionEnd, Handshake, Load},
+    load::{ConnectionEnd, Handshake, Load, RPCS},
     tracing::{RpcSpan, Tracing},
 };
 
@@ -66,6 +66,7 @@ pub struct Metrics {
     generation: Gauge,
     generation_began: Gauge<f64, AtomicU64>,
     reloads: Family<ReloadLabels, Counter>,
+    reload_failing: Family<WhatLabels, Gauge>,
     shadow_decisions: Counter,
     shadow_changes: Family<ShadowLabels, Counter>,
     metabase_agreement: Family<AgreementLabels, Gauge>,
@@ -116,6 +117,11 @@ struct ReloadLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabels {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
     outcome: &'static str,
     reason: &'static str,
@@ -123,25 +129,25 @@ struct DecisionLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InstanceLabels {
-    instance: String,
+    metabase: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AgreementLabels {
-    instance: String,
+    metabase: String,
     state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SecretLabels {
-    instance: String,
+    metabase: String,
     secret: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ShadowLabels {
     caller: String,
-    instance: String,
+    metabase: String,
     change: &'static str,
     reason: &'static str,
 }
@@ -173,6 +179,12 @@ impl Default for Metrics {
         let help =
             "Reloads while serving: of the configuration with its secrets, of the TLS files, or of issuers' keys";
         registry.register("reloads", help, reloads.clone());
+        let reload_failing = Family::<WhatLabels, Gauge>::default();
+        for what in ["configuration", "tls", "issuers"] {
+            drop(reload_failing.get_or_create(&WhatLabels { what }));
+        }
+        let help = "1 while files have changed that cannot be used, so that the last good ones stay in force";
+        registry.register("reload_failing", help, reload_failing.clone());
         let shadow_decisions = Counter::default();
         let help = "Decisions that were compared with those of the candidate policy";
         registry.register("shadow_decisions", help, shadow_decisions.clone());
@@ -205,6 +217,7 @@ impl Default for Metrics {
             generation,
             generation_began,
             reloads,
+            reload_failing,
             shadow_decisions,
             shadow_changes,
             metabase_agreement,
@@ -254,8 +267,8 @@ impl Metrics {
 
     /// Counts a decision that the candidate policy would change. The caller and the instance are names of the configuration.
     pub fn shadow_changed(&self, caller: &str, instance: &str, change: ShadowChange, reason: &'static str) {
-        let (caller, instance) = (caller.to_owned(), instance.to_owned());
-        self.shadow_changes.get_or_create(&ShadowLabels { caller, instance, change: change.as_str(), reason }).inc();
+        let (caller, metabase) = (caller.to_owned(), instance.to_owned());
+        self.shadow_changes.get_or_create(&ShadowLabels { caller, metabase, change: change.as_str(), reason }).inc();
     }
 
     /// Those of the audit log.
@@ -268,6 +281,7 @@ impl Metrics {
     pub fn reloaded(&self, what: &'static str, succeeded: bool) {
         let outcome = if succeeded { "succeeded" } else { "failed" };
         self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
+        self.reload_failing.get_or_create(&WhatLabels { what }).set((!succeeded).into());
     }
 
     /// Tells what a look at an instance's Metabase at `at`, in seconds since 1970, told: the one of `states` that holds, the one
@@ -280,15 +294,15 @@ impl Metrics {
         secrets: [(&'static str, bool); 2],
         skew: Option<i64>,
     ) {
-        let instance = instance.to_owned();
+        let metabase = instance.to_owned();
         for (state, holds) in states {
-            let labels = AgreementLabels { instance: instance.clone(), state };
+            let labels = AgreementLabels { metabase: metabase.clone(), state };
             self.metabase_agreement.get_or_create(&labels).set(holds.into());
         }
         for (secret, signs) in secrets {
-            self.rotation.get_or_create(&SecretLabels { instance: instance.clone(), secret }).set(signs.into());
+            self.rotation.get_or_create(&SecretLabels { metabase: metabase.clone(), secret }).set(signs.into());
         }
-        let labels = InstanceLabels { instance };
+        let labels = InstanceLabels { metabase };
         if let Some(skew) = skew {
             self.metabase_clock_skew.get_or_create(&labels).set(skew);
         }
@@ -298,14 +312,14 @@ impl Metrics {
 
     /// An instance is not configured any more.
     pub fn metabase_forgotten(&self, instance: &str) {
-        let labels = InstanceLabels { instance: instance.to_owned() };
+        let labels = InstanceLabels { metabase: instance.to_owned() };
         self.metabase_clock_skew.remove(&labels);
         self.metabase_probe.remove(&labels);
         for state in ["agrees", "disagrees", "unknown"] {
-            self.metabase_agreement.remove(&AgreementLabels { instance: instance.to_owned(), state });
+            self.metabase_agreement.remove(&AgreementLabels { metabase: instance.to_owned(), state });
         }
         for secret in ["shared_secret", "next_shared_secret"] {
-            self.rotation.remove(&SecretLabels { instance: instance.to_owned(), secret });
+            self.rotation.remove(&SecretLabels { metabase: instance.to_owned(), secret });
         }
     }
 

@@ -11,7 +11,7 @@ use prometheus_client::{
 pub struct AuditMetrics {
     records: Family<OutcomeLabels, Counter>,
     queue: Gauge,
-    up: Gauge,
+    failing: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,18 +26,20 @@ impl AuditMetrics {
         registry.register("audit_records", help, records.clone());
         let queue = Gauge::default();
         registry.register("audit_queue", "Audit records that wait to be written", queue.clone());
-        let up = Gauge::default();
-        let help = "1 if the last audit record was written, 0 if it was not, or if there is no audit log";
-        registry.register("audit_up", help, up.clone());
-        Self { records, queue, up }
+        let failing = Gauge::default();
+        let help = "1 while audit records cannot be written, so that no token is issued";
+        registry.register("audit_failing", help, failing.clone());
+        let this = Self { records, queue, failing };
+        this.written(0, 0, true);
+        this
     }
 
     /// Counts what became of a batch.
-    pub fn written(&self, written: usize, failed: usize, is_up: bool) {
+    pub fn written(&self, written: usize, failed: usize, is_written: bool) {
         for (outcome, count) in [("written", written), ("failed", failed)] {
             self.records.get_or_create(&OutcomeLabels { outcome }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
-        self.up.set(is_up.into());
+        self.failing.set((!is_written).into());
     }
 
     /// Tells how many records wait.

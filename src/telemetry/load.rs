@@ -55,6 +55,14 @@ impl Handshake {
     }
 }
 
+/// RPCs that may be shed, as labels.
+pub const RPCS: [&str; 2] = [
+    "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken",
+    "metabase.token.v1.MetabaseTokenService/CheckAuthStatus",
+];
+/// Listeners, as labels.
+const LISTENERS: [&str; 2] = ["grpc", "probe"];
+
 /// The metrics of load.
 #[derive(Debug)]
 pub struct Load {
@@ -120,7 +128,7 @@ impl Load {
         let certificate_expiry = Family::default();
         let help = "When the first certificate in a TLS file expires, in seconds since 1970";
         registry.register_with_unit("certificate_expiry_timestamp", help, Unit::Seconds, certificate_expiry.clone());
-        Self {
+        let load = Self {
             caller_rpcs,
             rpcs_shed,
             connections,
@@ -128,6 +136,25 @@ impl Load {
             connections_ended,
             tls_handshakes,
             certificate_expiry,
+        };
+        load.begin();
+        load
+    }
+
+    /// From 0 on: the rate of a counter that is born with its first event misses that event.
+    fn begin(&self) {
+        for method in RPCS {
+            drop(self.rpcs_shed.get_or_create(&MethodLabels { method }));
+        }
+        for listener in LISTENERS {
+            drop(self.connections.get_or_create(&ListenerLabels { listener }));
+            drop(self.connections_refused.get_or_create(&ListenerLabels { listener }));
+            for end in [ConnectionEnd::Age, ConnectionEnd::Client, ConnectionEnd::Drain, ConnectionEnd::Idle] {
+                drop(self.connections_ended.get_or_create(&EndLabels { listener, reason: end.as_str() }));
+            }
+        }
+        for outcome in [Handshake::Failed, Handshake::Succeeded, Handshake::TimedOut] {
+            drop(self.tls_handshakes.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }));
         }
     }
 

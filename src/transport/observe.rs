@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     application::generation::Generations,
-    telemetry::{Metrics, RpcSpan, Tracing},
+    telemetry::{Metrics, RPCS, RpcSpan, Tracing},
 };
 
 /// Wraps all services of a listener.
@@ -61,7 +61,7 @@ where
         let id = self.ids.of(request.headers());
         let method = method(request.uri().path());
         let mut rpc = Rpc::begin(self, method, Arc::clone(&notes));
-        if let Some(tracing) = self.tracing.as_ref().filter(|_| OWN.contains(&method)) {
+        if let Some(tracing) = self.tracing.as_ref().filter(|_| RPCS.contains(&method)) {
             rpc.span = Some(tracing.begin(method, request.headers(), id.to_str().unwrap_or_default()));
         }
         request.extensions_mut().insert(Arc::clone(&notes));
@@ -126,7 +126,7 @@ impl Rpc {
         metrics.rpc_began();
         #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
         let began = Instant::now();
-        let generations = generations.clone().filter(|_| OWN.contains(&method));
+        let generations = generations.clone().filter(|_| RPCS.contains(&method));
         Self { metrics: Arc::clone(metrics), generations, method, notes, began, code: Code::Cancelled, span: None }
     }
 }
@@ -150,12 +150,6 @@ impl Drop for Rpc {
     }
 }
 
-/// The RPCs of the service itself, as labels.
-const OWN: [&str; 2] = [
-    "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken",
-    "metabase.token.v1.MetabaseTokenService/CheckAuthStatus",
-];
-
 /// The label of a path. A closed set, so that no client can grow the metrics.
 pub(super) fn method(path: &str) -> &'static str {
     const OTHERS: [&str; 4] = [
@@ -165,7 +159,7 @@ pub(super) fn method(path: &str) -> &'static str {
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ];
     let path = path.strip_prefix('/').unwrap_or_default();
-    OWN.into_iter().chain(OTHERS).find(|known| *known == path).unwrap_or("other")
+    RPCS.into_iter().chain(OTHERS).find(|known| *known == path).unwrap_or("other")
 }
 
 /// Whether the server is to blame (OpenTelemetry, semantic conventions for gRPC servers).

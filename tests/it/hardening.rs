@@ -266,6 +266,6 @@ async fn a_confined_process_still_finds_metabase_by_name() {
     thread::spawn(move || found.store(listener.accept().is_ok(), Ordering::SeqCst));
     let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
     // Nobody answers, but the look at Metabase ends.
-    wait_for(&served, "metabase_token_service_metabase_agreement{instance=\"main\",state=\"unknown\"}", 1).await;
+    wait_for(&served, "metabase_token_service_metabase_agreement{metabase=\"main\",state=\"unknown\"}", 1).await;
     assert!(is_found.load(Ordering::SeqCst));
 }

@@ -73,11 +73,11 @@ fn text(metabase: &Metabase, with_next: bool) -> String {
 }
 
 fn agreement(state: &str) -> String {
-    format!("metabase_token_service_metabase_agreement{{instance=\"main\",state=\"{state}\"}}")
+    format!("metabase_token_service_metabase_agreement{{metabase=\"main\",state=\"{state}\"}}")
 }
 
 fn signs_with(secret: &str) -> String {
-    format!("metabase_token_service_metabase_signing_secret{{instance=\"main\",secret=\"{secret}\"}}")
+    format!("metabase_token_service_metabase_signing_secret{{metabase=\"main\",secret=\"{secret}\"}}")
 }
 
 async fn issue(channel: &Channel) -> String {

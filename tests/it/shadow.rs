@@ -35,7 +35,7 @@ fn request(groups: &[&str]) -> IssueMetabaseTokenRequest {
 
 fn changes(caller: &str, change: &str, reason: &str) -> String {
     format!(
-        "metabase_token_service_shadow_changes_total{{caller=\"{caller}\",instance=\"main\",change=\"{change}\",reason=\"{reason}\"}}"
+        "metabase_token_service_shadow_changes_total{{caller=\"{caller}\",metabase=\"main\",change=\"{change}\",reason=\"{reason}\"}}"
     )
 }
 
