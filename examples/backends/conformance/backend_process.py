@@ -1,0 +1,98 @@
+"""A backend as a process: how each is started, and what it has to be told."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+FOLDER = Path(__file__).resolve().parent.parent
+DEADLINE_SECONDS = 60
+APP_ORIGIN = "http://localhost:3001"
+HS256_HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
+
+COMMANDS = {
+    "python-fastapi": [".venv/bin/python", "app.py"],
+    "node-express": ["node", "server.js"],
+    "go-nethttp": ["./backend"],
+    "rust-axum": ["target/debug/backend"],
+    "java-spring": ["java", "-XX:TieredStopAtLevel=1", "-jar", "target/backend.jar"],
+}
+"""What the README of each says, less what builds."""
+
+
+@dataclass
+class Program:
+    """A backend that can be started, as often as one likes."""
+
+    name: str
+    folder: Path
+    command: list[str]
+
+    def start(self, listen: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        kept = {name: os.environ[name] for name in ("HOME", "JAVA_HOME", "PATH") if name in os.environ}
+        told = {"LISTEN": listen, "APP_ORIGINS": APP_ORIGIN, "PEOPLE_FILE": str(FOLDER / "people.json")}
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=kept | told | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+
+def program(name: str) -> Program:
+    return Program(name, FOLDER / name, COMMANDS[name])
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@dataclass
+class BackendProcess:
+    """Context manager; inside it the backend answers. At its end, what it logged is searched for secrets."""
+
+    program: Program
+    environment: dict[str, str]
+    log: Path
+    port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "BackendProcess":
+        self._process = self.program.start(f"127.0.0.1:{self.port}", self.environment, self.log)
+        until = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                httpx.get(f"{self.url}/sso/metabase", timeout=DEADLINE_SECONDS)
+            except httpx.TransportError:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    self._process.kill()
+                    raise AssertionError(f"{self.program.name} does not answer:\n{self.log.read_text()}") from None
+                time.sleep(0.05)
+            else:
+                return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"{self.program.name} still runs {DEADLINE_SECONDS} s after SIGTERM") from None
+        # Not by `in` within an assert: pytest would show what must not be shown.
+        leaked = f"{HS256_HEADER}." in self.log.read_text()
+        assert not leaked, f"{self.program.name} logged a token"

@@ -1,0 +1,81 @@
+"""A token service that fails on demand and remembers what it was asked, for what the real one cannot be made to do."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from metabase.token.v1 import token_service_pb2 as pb
+from metabase.token.v1.token_service_pb2_grpc import (
+    MetabaseTokenServiceServicer,
+    add_MetabaseTokenServiceServicer_to_server,
+)
+
+DETAIL = "detail-for-operators-only"
+"""In the message of every error."""
+
+
+@dataclass
+class FakeService(MetabaseTokenServiceServicer):
+    """Context manager; inside it the fake answers. Tokens are numbered: `token-1` and so on."""
+
+    port: int = 0
+    issued: list[pb.IssueMetabaseTokenRequest] = field(default_factory=list)
+    checked: list[pb.CheckAuthStatusRequest] = field(default_factory=list)
+    seconds_left: list[float | None] = field(default_factory=list)
+    """Until the deadline, for each RPC."""
+    failures: deque[grpc.StatusCode] = field(default_factory=deque)
+    """The next RPCs end in these."""
+    judgement: pb.CheckAuthStatusResponse = field(default_factory=pb.CheckAuthStatusResponse)
+    answers: threading.Event = field(default_factory=threading.Event)
+    """Cleared: RPCs are taken and not answered."""
+
+    def start(self) -> None:
+        """Port 0 becomes a free one; later starts take the same."""
+        self.answers.set()
+        options = [("grpc.so_reuseport", 0)]
+        self._server = grpc.server(ThreadPoolExecutor(32), options=options)
+        add_MetabaseTokenServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        self.answers.set()
+        self._server.stop(grace=None).wait()
+
+    def __enter__(self) -> "FakeService":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def reset(self) -> None:
+        self.answers.set()
+        for remembered in (self.issued, self.checked, self.seconds_left, self.failures):
+            remembered.clear()
+        self.judgement = pb.CheckAuthStatusResponse(
+            status=pb.AUTH_STATUS_SUCCESS, reason=pb.AUTH_STATUS_REASON_ACCEPTED, message="Fine."
+        )
+
+    def IssueMetabaseToken(self, request: Any, context: grpc.ServicerContext) -> pb.IssueMetabaseTokenResponse:
+        def answer() -> pb.IssueMetabaseTokenResponse:
+            jwt = f"token-{len(self.issued)}"
+            return pb.IssueMetabaseTokenResponse(jwt=jwt, sso_url=f"http://metabase.example/auth/sso?jwt={jwt}")
+
+        self.issued.append(request)
+        return self._answer(context, answer)
+
+    def CheckAuthStatus(self, request: Any, context: grpc.ServicerContext) -> pb.CheckAuthStatusResponse:
+        self.checked.append(request)
+        return self._answer(context, lambda: self.judgement)
+
+    def _answer(self, context: grpc.ServicerContext, answer: Callable[[], Any]) -> Any:
+        self.seconds_left.append(context.time_remaining())
+        self.answers.wait()
+        if self.failures:
+            context.abort(self.failures.popleft(), DETAIL)
+        return answer()

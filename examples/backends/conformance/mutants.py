@@ -1,0 +1,2 @@
+def mutant(name, folder):
+    raise KeyError(name)
