@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import httpx
-
 FOLDER = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 60
 APP_ORIGIN = "http://localhost:3001"
@@ -76,8 +74,8 @@ class BackendProcess:
         until = time.monotonic() + DEADLINE_SECONDS
         while True:
             try:
-                httpx.get(f"{self.url}/sso/metabase", timeout=DEADLINE_SECONDS)
-            except httpx.TransportError:
+                socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_SECONDS).close()
+            except OSError:
                 if self._process.poll() is not None or time.monotonic() > until:
                     self._process.kill()
                     raise AssertionError(f"{self.program.name} does not answer:\n{self.log.read_text()}") from None

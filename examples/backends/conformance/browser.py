@@ -10,23 +10,28 @@ SDK = "/sso/metabase?response=json"
 REDIRECT = "/sso/metabase"
 STATUS = "/sso/metabase/status"
 
+CLIENT = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_connections=0), timeout=DEADLINE_SECONDS)
+"""One for all: it never speaks TLS, and to prepare for it takes longer than a request."""
+
 
 class Browser:
     """Sends the query exactly as given; follows no redirect; sends the cookie whatever its flags."""
 
-    def __init__(self, url: str, origin: str | None = APP_ORIGIN) -> None:
+    def __init__(self, url: str, origin: str | None = APP_ORIGIN, **told: str) -> None:
+        """`told`: further headers of every request."""
         self._url = url
-        self._origin = origin
+        self._told = told if origin is None else told | {"origin": origin}
         self.cookie: Morsel[str] | None = None
         """As the backend set it last."""
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, **body: object) -> httpx.Response:
-        told = {} if self._origin is None else {"origin": self._origin}
+        told = dict(self._told)
         if self.cookie is not None:
             told["cookie"] = f"{self.cookie.key}={self.cookie.coded_value}"
         # As raw bytes: httpx would encode what Metabase leaves as it is.
         url = httpx.URL(self._url).copy_with(raw_path=path.encode())
-        answer = httpx.request(method, url, headers=told | (headers or {}), timeout=DEADLINE_SECONDS, **body)
+        answer = CLIENT.request(method, url, headers=told | (headers or {}), **body)
+        CLIENT.cookies.clear()
         for line in answer.headers.get_list("set-cookie"):
             (self.cookie,) = SimpleCookie(line).values()
         return answer

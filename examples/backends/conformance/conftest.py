@@ -165,4 +165,5 @@ def fake(failing_service: FakeService, before_fake: BackendProcess) -> FakeServi
 @pytest.fixture
 def ada(before_fake: BackendProcess, fake: FakeService) -> Browser:
     """A browser with Ada signed in; the fake is behind the backend."""
-    return Browser(before_fake.url).sign_in("ada")
+    proxy = {"x-forwarded-proto": "https", "x-forwarded-host": "backend.example.com"}
+    return Browser(before_fake.url, **proxy).sign_in("ada")

@@ -2,11 +2,10 @@
 
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import jwt
 import pytest
 
-from browser import REDIRECT, Browser, assert_failure
+from browser import CLIENT, REDIRECT, Browser, assert_failure
 from standin_metabase import StandIn
 
 ENCODED = "return_to=%2Fdashboard%2F1%3Ftab%3D2%26who%3Da%2520b"
@@ -39,7 +38,7 @@ def test_the_person_lands_where_metabase_wanted_them(
     parameters = parse_qs(urlsplit(location).query)
     assert set(parameters) == {"jwt", "return_to"}
     assert jwt.decode(parameters["jwt"][0], secret, algorithms=["HS256"])["email"] == "ada@example.com"
-    there = httpx.get(location)
+    there = CLIENT.get(location)
     assert there.status_code == 302, there.text
     assert there.headers["location"].removeprefix(metabase.url) == lands_on
     assert "metabase.SESSION=" in there.headers["set-cookie"]

@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 import pytest
 
-from browser import SDK, STATUS, Browser, assert_failure
+from browser import CLIENT, SDK, STATUS, Browser, assert_failure
 from standin_metabase import StandIn
 
 ADA = {
@@ -88,13 +88,11 @@ def test_a_person_without_access_gets_403(browser: Browser, path: str) -> None:
 
 
 def test_metabase_takes_the_token(browser: Browser, metabase: StandIn) -> None:
-    import httpx
-
     token = browser.sign_in("ada").get(SDK).json()["jwt"]
-    answer = httpx.post(f"{metabase.url}/auth/sso/to_session", json={"jwt": token})
+    answer = CLIENT.post(f"{metabase.url}/auth/sso/to_session", json={"jwt": token})
     assert answer.status_code == 200, answer.text
     session = {"x-metabase-session": answer.json()["session_token"]}
-    person = httpx.get(f"{metabase.url}/api/user/current", headers=session).json()
+    person = CLIENT.get(f"{metabase.url}/api/user/current", headers=session).json()
     assert (person["email"], person["first_name"]) == ("ada@example.com", "Ada")
 
 

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "backend/tokenpb"
+)
+
+// stub stands in for the token service; ../conformance tests this backend before the real one.
+type stub struct {
+	pb.MetabaseTokenServiceClient
+	refusal error
+}
+
+func (s stub) IssueMetabaseToken(_ context.Context, request *pb.IssueMetabaseTokenRequest, _ ...grpc.CallOption) (*pb.IssueMetabaseTokenResponse, error) {
+	jwt := "for " + request.GetUser().GetEmail()
+	return &pb.IssueMetabaseTokenResponse{Jwt: jwt, SsoUrl: "http://bi" + request.GetReturnTo()}, s.refusal
+}
+
+// browse signs a person in and fetches a path.
+func browse(refusal error, person, path string) *httptest.ResponseRecorder {
+	people := map[string]Person{"ada": {Email: "ada@example.com"}}
+	handler := newBackend(Settings{}, people, stub{refusal: refusal}).handler()
+	signIn := httptest.NewRequest("POST", "/login", strings.NewReader(`{"user":"`+person+`"}`))
+	signIn.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, signIn)
+	request := httptest.NewRequest("GET", path, nil)
+	for _, cookie := range answer.Result().Cookies() {
+		request.AddCookie(cookie)
+	}
+	answer = httptest.NewRecorder()
+	handler.ServeHTTP(answer, request)
+	return answer
+}
+
+func TestTheSDKGetsATokenForWhoIsSignedIn(t *testing.T) {
+	if answer := browse(nil, "nobody", "/sso/metabase?response=json"); answer.Code != http.StatusUnauthorized {
+		t.Errorf("nobody: %d", answer.Code)
+	}
+	answer := browse(nil, "ada", "/sso/metabase?response=json")
+	if body := strings.TrimSpace(answer.Body.String()); answer.Code != http.StatusOK || body != `{"jwt":"for ada@example.com"}` {
+		t.Errorf("ada: %d %s", answer.Code, body)
+	}
+	if to := browse(nil, "ada", "/sso/metabase?return_to=/a?b&c").Header().Get("Location"); to != "http://bi/a?b&c" {
+		t.Errorf("sent to %s", to)
+	}
+}
+
+func TestARefusalIs403(t *testing.T) {
+	refusal := status.Error(codes.PermissionDenied, "for operators")
+	answer := browse(refusal, "ada", "/sso/metabase?response=json")
+	if body := answer.Body.String(); answer.Code != http.StatusForbidden || strings.Contains(body, "operators") {
+		t.Errorf("%d %s", answer.Code, body)
+	}
+}
+
+func TestTheQueryIsReadAsMetabaseWritesIt(t *testing.T) {
+	for query, expected := range map[string]string{
+		"return_to=%2Fa%3Fb%26c":           "/a?b&c",
+		"x=1&return_to=/a?b&response=json": "/a?b&response=json",
+	} {
+		if wantsJSON, returnTo := ssoQuery(query); wantsJSON || returnTo != expected {
+			t.Errorf("%s: %t %s", query, wantsJSON, returnTo)
+		}
+	}
+	if wantsJSON, _ := ssoQuery("response=json"); !wantsJSON {
+		t.Error("response=json is not seen")
+	}
+}
