@@ -1,0 +1,80 @@
+package com.example.backend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.springframework.test.web.servlet.request.MockMvcRequestBuilders.get;
+import static org.springframework.test.web.servlet.request.MockMvcRequestBuilders.post;
+
+import io.grpc.Status;
+import io.grpc.inprocess.InProcessChannelBuilder;
+import io.grpc.inprocess.InProcessServerBuilder;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import metabase.token.v1.MetabaseTokenServiceGrpc.MetabaseTokenServiceImplBase;
+import metabase.token.v1.TokenService.IssueMetabaseTokenRequest;
+import metabase.token.v1.TokenService.IssueMetabaseTokenResponse;
+import org.junit.jupiter.api.Test;
+import org.springframework.beans.factory.annotation.Autowired;
+import org.springframework.boot.test.context.SpringBootTest;
+import org.springframework.boot.test.context.TestConfiguration;
+import org.springframework.boot.webmvc.test.autoconfigure.AutoConfigureMockMvc;
+import org.springframework.context.annotation.Bean;
+import org.springframework.context.annotation.Primary;
+import org.springframework.mock.web.MockHttpServletResponse;
+import org.springframework.mock.web.MockHttpSession;
+import org.springframework.test.web.servlet.MockMvc;
+
+/** This backend alone, with a token service that is made up. ../conformance tests it before the real one. */
+@SpringBootTest
+@AutoConfigureMockMvc
+class BackendTest {
+    @Autowired
+    private MockMvc http;
+
+    @TestConfiguration
+    static class Stub extends MetabaseTokenServiceImplBase {
+        @Bean
+        @Primary
+        TokenService stub() throws IOException {
+            InProcessServerBuilder.forName("stub").addService(this).build().start();
+            return new TokenService(InProcessChannelBuilder.forName("stub").build(), "");
+        }
+
+        @Override
+        public void issueMetabaseToken(IssueMetabaseTokenRequest request, StreamObserver<IssueMetabaseTokenResponse> answer) {
+            String email = request.getUser().getEmail();
+            if (email.endsWith("@partner.example")) {
+                answer.onError(Status.PERMISSION_DENIED.withDescription("for operators").asRuntimeException());
+                return;
+            }
+            answer.onNext(IssueMetabaseTokenResponse.newBuilder().setJwt("for " + email)
+                    .setSsoUrl("http://bi" + request.getReturnTo()).build());
+            answer.onCompleted();
+        }
+    }
+
+    private MockHttpServletResponse browse(String user, String path) throws Exception {
+        var signIn = post("/login").contentType("application/json").content("{\"user\":\"" + user + "\"}");
+        var session = (MockHttpSession) http.perform(signIn).andReturn().getRequest().getSession();
+        return http.perform(get(java.net.URI.create(path)).session(session)).andReturn().getResponse();
+    }
+
+    @Test
+    void theSdkGetsATokenForWhoIsSignedIn() throws Exception {
+        assertEquals(401, browse("nobody", "/sso/metabase?response=json").getStatus());
+        assertEquals("{\"jwt\":\"for ada@example.com\"}", browse("ada", "/sso/metabase?response=json").getContentAsString());
+        assertEquals("http://bi/a?b&c", browse("ada", "/sso/metabase?return_to=/a?b&c").getHeader("Location"));
+    }
+
+    @Test
+    void aRefusalIs403() throws Exception {
+        assertEquals(403, browse("alan", "/sso/metabase?response=json").getStatus());
+    }
+
+    @Test
+    void theQueryIsReadAsMetabaseWritesIt() {
+        assertEquals(new Endpoints.SsoQuery(true, ""), Endpoints.SsoQuery.parse("response=json"));
+        assertEquals(new Endpoints.SsoQuery(false, "/a?b&c"), Endpoints.SsoQuery.parse("return_to=%2Fa%3Fb%26c"));
+        assertEquals(new Endpoints.SsoQuery(false, "/a?b&response=json"),
+                Endpoints.SsoQuery.parse("x=1&return_to=/a?b&response=json"));
+    }
+}

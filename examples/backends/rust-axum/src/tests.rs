@@ -1,0 +1,80 @@
+//! This backend alone, with a token service that is made up. `../conformance` tests it before the real one.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use tokio::net::TcpListener;
+use tonic::{Response as Answer, Status, transport::server::TcpIncoming};
+use tower::ServiceExt as _;
+
+use super::*;
+use proto::metabase_token_service_server::{MetabaseTokenService, MetabaseTokenServiceServer};
+
+struct Stub;
+
+#[tonic::async_trait]
+impl MetabaseTokenService for Stub {
+    async fn issue_metabase_token(
+        &self,
+        request: tonic::Request<proto::IssueMetabaseTokenRequest>,
+    ) -> Result<Answer<proto::IssueMetabaseTokenResponse>, Status> {
+        let request = request.into_inner();
+        let email = request.user.unwrap().email;
+        if email.ends_with("@partner.example") {
+            return Err(Status::permission_denied("for operators"));
+        }
+        let (jwt, sso_url) = (format!("for {email}"), format!("http://bi{}", request.return_to.unwrap_or_default()));
+        Ok(Answer::new(proto::IssueMetabaseTokenResponse { jwt, sso_url, ..Default::default() }))
+    }
+
+    async fn check_auth_status(
+        &self,
+        _: tonic::Request<proto::CheckAuthStatusRequest>,
+    ) -> Result<Answer<proto::CheckAuthStatusResponse>, Status> {
+        Err(Status::unimplemented("not tested here"))
+    }
+}
+
+/// Signs a person in and fetches a path.
+async fn browse(user: &str, path: &str) -> Response {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let stub = MetabaseTokenServiceServer::new(Stub);
+    tokio::spawn(tonic::transport::Server::builder().add_service(stub).serve_with_incoming(TcpIncoming::from(listener)));
+    let settings = Settings { address, ..Settings::from_env().unwrap() };
+    let people = serde_json::from_str(&fs::read_to_string("../people.json").unwrap()).unwrap();
+    let app = app(&settings, people, TokenService::connect(&settings).unwrap()).unwrap();
+    let login = Request::post("/login").header(header::CONTENT_TYPE, "application/json");
+    let login = login.body(Body::from(json!({ "user": user }).to_string())).unwrap();
+    let signed_in = app.clone().oneshot(login).await.unwrap();
+    let cookie = signed_in.headers().get(header::SET_COOKIE).map_or("", |cookie| cookie.to_str().unwrap());
+    let request = Request::get(path).header(header::COOKIE, cookie.split(';').next().unwrap());
+    app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_sdk_gets_a_token_for_who_is_signed_in() {
+    assert_eq!(browse("nobody", "/sso/metabase?response=json").await.status(), StatusCode::UNAUTHORIZED);
+    let body = to_bytes(browse("ada", "/sso/metabase?response=json").await.into_body(), 4096).await.unwrap();
+    assert_eq!(body, r#"{"jwt":"for ada@example.com"}"#);
+    let answer = browse("ada", "/sso/metabase?return_to=/a?b&c").await;
+    assert_eq!(answer.headers()[header::LOCATION], "http://bi/a?b&c");
+}
+
+#[tokio::test]
+async fn a_refusal_is_403() {
+    assert_eq!(browse("alan", "/sso/metabase?response=json").await.status(), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn the_query_is_read_as_metabase_writes_it() {
+    let cases = [
+        ("response=json", (true, "")),
+        ("return_to=%2Fa%3Fb%26c", (false, "/a?b&c")),
+        ("x=1&return_to=/a?b&response=json", (false, "/a?b&response=json")),
+    ];
+    for (query, (wants_json, return_to)) in cases {
+        assert_eq!(sso_query(query), (wants_json, return_to.to_owned()), "{query}");
+    }
+}
