@@ -58,7 +58,7 @@ def free_port() -> int:
 
 @dataclass
 class BackendProcess:
-    """Context manager; inside it the backend answers. At its end, what it logged is searched for secrets."""
+    """Context manager; inside it the backend answers."""
 
     program: Program
     environment: dict[str, str]
@@ -68,6 +68,10 @@ class BackendProcess:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def logged_a_token(self) -> bool:
+        return f"{HS256_HEADER}." in self.log.read_text()
 
     def __enter__(self) -> "BackendProcess":
         self._process = self.program.start(f"127.0.0.1:{self.port}", self.environment, self.log)
@@ -91,6 +95,3 @@ class BackendProcess:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"{self.program.name} still runs {DEADLINE_SECONDS} s after SIGTERM") from None
-        # Not by `in` within an assert: pytest would show what must not be shown.
-        leaked = f"{HS256_HEADER}." in self.log.read_text()
-        assert not leaked, f"{self.program.name} logged a token"

@@ -5,6 +5,7 @@ from typing import Any
 import jwt
 import pytest
 
+from backend_process import BackendProcess
 from browser import CLIENT, SDK, STATUS, Browser, assert_failure
 from standin_metabase import StandIn
 
@@ -104,3 +105,11 @@ def test_the_status_is_the_one_the_sdk_would_end_in(browser: Browser) -> None:
     assert (body["status"], body["reason"]) == ("success", "ACCEPTED")
     assert body["message"]
     assert "eyJ" not in answer.text
+
+
+def test_no_token_was_logged(browser: Browser, before_service: BackendProcess) -> None:
+    browser.sign_in("ada")
+    for path in (SDK, "/sso/metabase?return_to=/a", "/sso/metabase?return_to=//elsewhere.example", STATUS):
+        browser.get(path)
+    # Not by `in` within an assert: pytest would show what must not be shown.
+    assert not before_service.logged_a_token

@@ -41,7 +41,9 @@ async fn browse(user: &str, path: &str) -> Response {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let stub = MetabaseTokenServiceServer::new(Stub);
-    tokio::spawn(tonic::transport::Server::builder().add_service(stub).serve_with_incoming(TcpIncoming::from(listener)));
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(stub).serve_with_incoming(TcpIncoming::from(listener)),
+    );
     let settings = Settings { address, ..Settings::from_env().unwrap() };
     let people = serde_json::from_str(&fs::read_to_string("../people.json").unwrap()).unwrap();
     let app = app(&settings, people, TokenService::connect(&settings).unwrap()).unwrap();

@@ -115,9 +115,7 @@ fn failure(status: &Status) -> Failure {
         details.field_violations.iter().any(|violation| violation.field == "return_to")
     };
     match status.code() {
-        Code::PermissionDenied => {
-            Failure(StatusCode::FORBIDDEN, "NO_ACCESS", "You have no access to these analytics.")
-        }
+        Code::PermissionDenied => Failure(StatusCode::FORBIDDEN, "NO_ACCESS", "You have no access to these analytics."),
         Code::ResourceExhausted => {
             Failure(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many people at once; try again.")
         }
