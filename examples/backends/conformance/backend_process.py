@@ -87,8 +87,11 @@ class BackendProcess:
             else:
                 return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def ask_to_stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.ask_to_stop()
         try:
             self._process.wait(timeout=DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:

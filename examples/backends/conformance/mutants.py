@@ -1,4 +1,4 @@
-"""Mistakes that authors of backends make, each seeded into a copy of the Python backend, and the check that catches it."""
+"""Mistakes that authors of backends make, each seeded into a copy of the Python backend, and what catches it."""
 
 import shutil
 from dataclasses import dataclass
@@ -43,16 +43,14 @@ MISTAKES = {
     "whatever-origin-asks": Mistake(
         "app.py",
         "if origin is not None and origin not in settings.origins:",
-        "if origin is None:\n"
-        "            response: Response = await call_next(request)\n"
-        "        elif False:",
+        "if origin is None:\n            response: Response = await call_next(request)\n        elif False:",
         ["test_no_other_origin_may_read_anything", "test_other_sites_sign_nobody_in_or_out"],
     ),
     "token-kept-for-all": Mistake(
         "token_service.py",
         "        return await self._answer(self._stub.IssueMetabaseToken(request, timeout=DEADLINE_SECONDS))\n",
         "        if not hasattr(self, '_kept'):\n"
-        "            self._kept = await self._answer(self._stub.IssueMetabaseToken(request, timeout=DEADLINE_SECONDS))\n"
+        "            self._kept = await self._answer(self._stub.IssueMetabaseToken(request, timeout=2))\n"
         "        return self._kept\n",
         ["test_two_people_get_two_tokens", "test_every_request_gets_a_token_of_its_own"],
     ),

@@ -7,6 +7,10 @@ import pytest
 from backend_process import DEADLINE_SECONDS, Program, free_port
 
 HTTPS = {"METABASE_TOKEN_SERVICE_ADDRESS": "https://localhost:1"}
+CERTIFICATE = HTTPS | {
+    "METABASE_TOKEN_SERVICE_TLS_CA": "ca.pem",
+    "METABASE_TOKEN_SERVICE_TLS_CERTIFICATE": "certificate.pem",
+}
 
 
 @pytest.mark.parametrize(
@@ -15,7 +19,11 @@ HTTPS = {"METABASE_TOKEN_SERVICE_ADDRESS": "https://localhost:1"}
         ({"APP_ORIGINS": "*"}, "APP_ORIGINS"),
         ({"APP_ORIGINS": "https://app.example.com/"}, "APP_ORIGINS"),
         ({"COOKIE_SAMESITE": "None"}, "COOKIE_SAMESITE"),
+        ({"COOKIE_SAMESITE": "Sometimes"}, "COOKIE_SAMESITE"),
         (HTTPS, "METABASE_TOKEN_SERVICE_TLS_CA"),
+        # The attack: whoever sets the address takes the TLS away.
+        ({"METABASE_TOKEN_SERVICE_TLS_CA": "ca.pem"}, "METABASE_TOKEN_SERVICE_TLS_CA"),
+        (CERTIFICATE, "METABASE_TOKEN_SERVICE_TLS_KEY"),
     ],
 )
 def test_an_unsafe_setting_is_refused(
@@ -28,4 +36,4 @@ def test_an_unsafe_setting_is_refused(
     finally:
         process.kill()
         process.wait()
-    assert named in log.read_text()
+    assert named.lower() in log.read_text().lower()

@@ -2,14 +2,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log"
 	"mime"
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -196,5 +200,14 @@ func main() {
 	handler := newBackend(settings, people, pb.NewMetabaseTokenServiceClient(service)).handler()
 	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	log.Print("listening on http://", settings.Listen)
-	log.Fatal(server.ListenAndServe())
+	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	answered := make(chan error)
+	go func() {
+		<-stop.Done()
+		answered <- server.Shutdown(context.Background())
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	<-answered // What was in flight.
 }

@@ -20,6 +20,7 @@ type Settings struct {
 func settingsFromEnvironment() (Settings, error) {
 	env := func(name, otherwise string) string { return cmp.Or(os.Getenv(name), otherwise) }
 	public := env("PUBLIC_URL", "http://localhost:8000")
+	sameSite := env("COOKIE_SAMESITE", "Lax")
 	scheme, address, _ := strings.Cut(env("METABASE_TOKEN_SERVICE_ADDRESS", "http://127.0.0.1:50051"), "://")
 	settings := Settings{
 		Listen:      env("LISTEN", "127.0.0.1:8000"),
@@ -27,7 +28,7 @@ func settingsFromEnvironment() (Settings, error) {
 		PeopleFile:  env("PEOPLE_FILE", "../people.json"),
 		Origins:     append(strings.Split(env("APP_ORIGINS", "http://localhost:3001"), ","), public),
 		Secure:      strings.HasPrefix(public, "https://"),
-		CrossSite:   env("COOKIE_SAMESITE", "Lax") == "None",
+		CrossSite:   sameSite == "None",
 		Address:     address,
 		CA:          env("METABASE_TOKEN_SERVICE_TLS_CA", ""),
 		Certificate: env("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE", ""),
@@ -38,11 +39,17 @@ func settingsFromEnvironment() (Settings, error) {
 			return settings, fmt.Errorf("APP_ORIGINS, PUBLIC_URL: %q is not an origin such as https://app.example.com", origin)
 		}
 	}
+	if sameSite != "Lax" && sameSite != "None" {
+		return settings, fmt.Errorf("COOKIE_SAMESITE: %q must be Lax or None", sameSite)
+	}
 	if settings.CrossSite && !settings.Secure {
 		return settings, fmt.Errorf("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
 	}
 	if (scheme == "https") != (settings.CA != "") {
 		return settings, fmt.Errorf("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS")
+	}
+	if (settings.Certificate != "") != (settings.Key != "") {
+		return settings, fmt.Errorf("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
 	}
 	return settings, nil
 }

@@ -8,4 +8,9 @@ import { connect, tokenService } from "./token-service.js";
 const settings = settingsFrom(process.env);
 const people = JSON.parse(readFileSync(settings.peopleFile, "utf8"));
 const app = createApp(settings, people, tokenService(connect(settings), settings.instance));
-app.listen(settings.listen.port || 80, settings.listen.hostname, () => console.log(`listening on ${settings.listen.origin}`));
+const { port, hostname, origin } = settings.listen;
+const server = app.listen(port || 80, hostname, (error) => {
+  if (error) throw error;
+  console.log(`listening on ${origin}`);
+});
+process.once("SIGTERM", () => server.close(() => process.exit(0))); // Once what is in flight is answered.

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
             raise ValueError("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
         if self.metabase_token_service_address.startswith("https://") != bool(self.metabase_token_service_tls_ca):
             raise ValueError("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS")
+        if bool(self.metabase_token_service_tls_certificate) != bool(self.metabase_token_service_tls_key):
+            raise ValueError("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
         return self
 
     @property

@@ -18,6 +18,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, cookie::SameSite, cookie::time::Duration};
 use url::form_urlencoded;
@@ -178,5 +179,7 @@ async fn main() -> Result<()> {
     let app = app(&settings, people, TokenService::connect(&settings)?)?;
     let listener = tokio::net::TcpListener::bind(&settings.listen).await.context("LISTEN")?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).await.context("serving")
+    let mut sigterm = signal(SignalKind::terminate())?;
+    let stop = async move { sigterm.recv().await.unwrap_or_default() };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await.context("serving") // Answers what is in flight.
 }

@@ -27,11 +27,13 @@ impl Settings {
         let or = |name, otherwise: &str| given(name).unwrap_or_else(|| otherwise.to_owned());
         let public_url = or("PUBLIC_URL", "http://localhost:8000");
         let apps = or("APP_ORIGINS", "http://localhost:3001");
+        let same_site = or("COOKIE_SAMESITE", "Lax");
+        ensure!(["Lax", "None"].contains(&same_site.as_str()), "COOKIE_SAMESITE: {same_site:?} must be Lax or None");
         let settings = Self {
             listen: or("LISTEN", "127.0.0.1:8000"),
             origins: apps.split(',').map(str::to_owned).chain([public_url.clone()]).collect(),
             secure: public_url.starts_with("https://"),
-            cross_site: or("COOKIE_SAMESITE", "Lax") == "None",
+            cross_site: same_site == "None",
             people_file: or("PEOPLE_FILE", "../people.json"),
             instance: or("METABASE_INSTANCE", ""),
             address: or("METABASE_TOKEN_SERVICE_ADDRESS", "http://127.0.0.1:50051"),
@@ -50,6 +52,10 @@ impl Settings {
         ensure!(
             settings.address.starts_with("https://") == settings.ca.is_some(),
             "METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS"
+        );
+        ensure!(
+            settings.certificate.is_some() == settings.key.is_some(),
+            "METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY"
         );
         Ok(settings)
     }

@@ -17,11 +17,17 @@ record Settings(String publicUrl, List<String> appOrigins, String cookieSamesite
                         .formatted(origin));
             }
         }
+        if (!List.of("Lax", "None").contains(cookieSamesite)) {
+            throw new IllegalArgumentException("COOKIE_SAMESITE must be Lax or None");
+        }
         if (cookieSamesite.equals("None") && !publicUrl.startsWith("https://")) {
             throw new IllegalArgumentException("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise");
         }
         if (address.getScheme().equals("https") == ca.isEmpty()) {
             throw new IllegalArgumentException("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS");
+        }
+        if (certificate.isEmpty() != key.isEmpty()) {
+            throw new IllegalArgumentException("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY");
         }
     }
 
