@@ -47,7 +47,7 @@ class Browser:
 
 
 def assert_failure(answer: httpx.Response, status: int, code: str) -> None:
-    """What SDK up to 54 shows is the `message`; later ones show the status alone."""
+    """The SDK shows the HTTP status alone; `code` and `message` are for the page around it."""
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (status, "application/json")
     body = answer.json()
     assert set(body) == {"status", "code", "message"}, body
