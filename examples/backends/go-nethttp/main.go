@@ -146,7 +146,8 @@ func (b *Backend) status(w http.ResponseWriter, r *http.Request, person Person) 
 		return
 	}
 	credential := &pb.CheckAuthStatusRequest_Jwt{Jwt: token.GetJwt()}
-	judged, err := b.service.CheckAuthStatus(r.Context(), &pb.CheckAuthStatusRequest{Instance: b.settings.Instance, Credential: credential})
+	request := &pb.CheckAuthStatusRequest{Instance: b.settings.Instance, Credential: credential}
+	judged, err := b.service.CheckAuthStatus(r.Context(), request)
 	if err != nil {
 		failed(w, err)
 		return

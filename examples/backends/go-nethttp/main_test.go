@@ -20,7 +20,9 @@ type stub struct {
 	refusal error
 }
 
-func (s stub) IssueMetabaseToken(_ context.Context, request *pb.IssueMetabaseTokenRequest, _ ...grpc.CallOption) (*pb.IssueMetabaseTokenResponse, error) {
+func (s stub) IssueMetabaseToken(
+	_ context.Context, request *pb.IssueMetabaseTokenRequest, _ ...grpc.CallOption,
+) (*pb.IssueMetabaseTokenResponse, error) {
 	jwt := "for " + request.GetUser().GetEmail()
 	return &pb.IssueMetabaseTokenResponse{Jwt: jwt, SsoUrl: "http://bi" + request.GetReturnTo()}, s.refusal
 }

@@ -34,22 +34,23 @@ func settingsFromEnvironment() (Settings, error) {
 		Certificate: env("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE", ""),
 		Key:         env("METABASE_TOKEN_SERVICE_TLS_KEY", ""),
 	}
+	invalid := func(rule string, values ...any) (Settings, error) { return Settings{}, fmt.Errorf(rule, values...) }
 	for _, origin := range settings.Origins {
 		if u, err := url.Parse(origin); err != nil || u.Scheme+"://"+u.Host != origin || u.Host == "" {
-			return settings, fmt.Errorf("APP_ORIGINS, PUBLIC_URL: %q is not an origin such as https://app.example.com", origin)
+			return invalid("APP_ORIGINS, PUBLIC_URL: %q is not an origin such as https://app.example.com", origin)
 		}
 	}
 	if sameSite != "Lax" && sameSite != "None" {
-		return settings, fmt.Errorf("COOKIE_SAMESITE: %q must be Lax or None", sameSite)
+		return invalid("COOKIE_SAMESITE: %q must be Lax or None", sameSite)
 	}
 	if settings.CrossSite && !settings.Secure {
-		return settings, fmt.Errorf("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
+		return invalid("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
 	}
 	if (scheme == "https") != (settings.CA != "") {
-		return settings, fmt.Errorf("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS")
+		return invalid("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS")
 	}
 	if (settings.Certificate != "") != (settings.Key != "") {
-		return settings, fmt.Errorf("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
+		return invalid("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
 	}
 	return settings, nil
 }

@@ -31,7 +31,9 @@ export function createApp(settings, people, tokens) {
   });
   // Answers preflights with the headers that were asked for.
   app.use(cors({ origin: settings.origins, credentials: true, methods: ["GET", "POST"] }));
-  const name = settings.secure ? "__Host-session" : "session"; // The prefix: no subdomain can plant a session of its own.
+  // The prefix keeps sibling subdomains from planting a session of their own.
+  const name = settings.secure ? "__Host-session" : "session";
+  const cookie = { httpOnly: true, secure: settings.secure, sameSite: settings.sameSite.toLowerCase() };
   app.use(
     session({
       name,
@@ -39,7 +41,7 @@ export function createApp(settings, people, tokens) {
       resave: false,
       saveUninitialized: false,
       proxy: settings.secure, // TLS ends before this process.
-      cookie: { httpOnly: true, secure: settings.secure, sameSite: settings.sameSite.toLowerCase(), maxAge: 8 * 3_600_000 },
+      cookie: { ...cookie, maxAge: 8 * 3_600_000 },
     }),
   );
 
@@ -61,7 +63,7 @@ export function createApp(settings, people, tokens) {
 
   app.post("/logout", async (req, res) => {
     await promisify(req.session.destroy).call(req.session);
-    res.clearCookie(name, { httpOnly: true, secure: settings.secure }).sendStatus(204);
+    res.clearCookie(name, cookie).sendStatus(204);
   });
 
   app.get("/sso/metabase", async (req, res) => {

@@ -8,7 +8,7 @@ import { settingsFrom } from "./settings.js";
 import { tokenService } from "./token-service.js";
 
 const PEOPLE = { ada: { email: "ada@example.com" }, alan: { email: "alan@partner.example" } };
-const refusal = Object.assign(new Error("for operators"), { code: grpc.status.PERMISSION_DENIED, metadata: new grpc.Metadata() });
+const refusal = Object.assign(new Error("for operators"), { code: grpc.status.PERMISSION_DENIED });
 const client = {
   IssueMetabaseToken({ user, return_to }, _options, callback) {
     if (user.email.endsWith("partner.example")) return callback(refusal);

@@ -1,6 +1,6 @@
 // What the environment says; ../README.md lists every variable.
 
-const isOrigin = (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
+const isOrigin = (text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 
 export function settingsFrom(env) {
   const publicUrl = env.PUBLIC_URL || "http://localhost:8000";
@@ -19,7 +19,8 @@ export function settingsFrom(env) {
     key: env.METABASE_TOKEN_SERVICE_TLS_KEY,
   };
   const wrong = settings.origins.find((origin) => !isOrigin(origin));
-  if (wrong !== undefined) throw new Error(`APP_ORIGINS, PUBLIC_URL: "${wrong}" is not an origin such as https://app.example.com`);
+  if (wrong !== undefined)
+    throw new Error(`APP_ORIGINS, PUBLIC_URL: "${wrong}" is not an origin such as https://app.example.com`);
   if (!["Lax", "None"].includes(settings.sameSite)) throw new Error("COOKIE_SAMESITE must be Lax or None");
   if (settings.sameSite === "None" && !settings.secure)
     throw new Error("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise");

@@ -42,7 +42,8 @@ export class Failure extends Error {
 /** Connects when first asked. Plaintext is for a mesh's sidecar, or this machine. */
 export function connect({ address, ca, certificate, key }) {
   const read = (file) => (file ? readFileSync(file) : null);
-  const credentials = ca ? grpc.credentials.createSsl(read(ca), read(key), read(certificate)) : grpc.credentials.createInsecure();
+  const { createInsecure, createSsl } = grpc.credentials;
+  const credentials = ca ? createSsl(read(ca), read(key), read(certificate)) : createInsecure();
   return new MetabaseTokenService(address, credentials, OPTIONS);
 }
 

@@ -15,8 +15,6 @@ from metabase.token.v1 import token_service_pb2 as pb
 from settings import Settings
 from token_service import Failure, TokenService, connect
 
-SESSION_SECONDS = 8 * 3600
-
 
 class Login(BaseModel):
     user: str
@@ -69,7 +67,7 @@ def create_app(settings: Settings, token_service: TokenService | None = None) ->
         session = secrets.token_urlsafe(32)
         sessions[session] = body.user
         cookie = {"secure": settings.secure, "httponly": True, "samesite": settings.cookie_samesite.lower()}
-        response.set_cookie(settings.cookie_name, session, max_age=SESSION_SECONDS, **cookie)
+        response.set_cookie(settings.cookie_name, session, max_age=8 * 3600, **cookie)
 
     @app.post("/logout", status_code=204)
     async def logout(request: Request, response: Response) -> None:

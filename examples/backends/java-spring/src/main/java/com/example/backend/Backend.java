@@ -31,7 +31,8 @@ public class Backend {
     /** Yours: the user database. */
     @Bean
     Map<String, Person> people(Settings settings) throws IOException {
-        return JsonMapper.shared().readValue(Files.readString(Path.of(settings.peopleFile())), new TypeReference<>() { });
+        String text = Files.readString(Path.of(settings.peopleFile()));
+        return JsonMapper.shared().readValue(text, new TypeReference<>() { });
     }
 
     @Bean

@@ -37,7 +37,8 @@ class Guard extends OncePerRequestFilter implements WebMvcConfigurer {
         if (origin != null && !settings.origins().contains(origin)) {
             response.setStatus(403);
             response.setContentType("application/json");
-            response.getWriter().write("{\"status\":\"error\",\"code\":\"FOREIGN_ORIGIN\",\"message\":\"Not from this site.\"}");
+            response.getWriter().write("""
+                    {"status":"error","code":"FOREIGN_ORIGIN","message":"Not from this site."}""");
             return;
         }
         next.doFilter(request, response);

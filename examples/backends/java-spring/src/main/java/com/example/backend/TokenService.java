@@ -3,7 +3,6 @@ package com.example.backend;
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.BadRequest;
-import com.google.rpc.Status;
 import io.grpc.ConnectivityState;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -56,7 +55,8 @@ class TokenService {
         }
         var channel = Grpc.newChannelBuilder(settings.address().getAuthority(), credentials)
                 .defaultServiceConfig(RETRIES).enableRetry()
-                .keepAliveTime(30, TimeUnit.SECONDS).keepAliveTimeout(5, TimeUnit.SECONDS) // Notices a peer that vanished.
+                // Notices a peer that vanished without a word.
+                .keepAliveTime(30, TimeUnit.SECONDS).keepAliveTimeout(5, TimeUnit.SECONDS)
                 .build();
         return new TokenService(channel, settings.metabaseInstance());
     }
@@ -88,7 +88,8 @@ class TokenService {
             return rpc.apply(MetabaseTokenServiceGrpc.newBlockingStub(channel)
                     .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS));
         } catch (StatusRuntimeException error) {
-            LoggerFactory.getLogger(TokenService.class).warn("token service: {}", error.getMessage()); // Never holds a token.
+            // For operators; never holds a token.
+            LoggerFactory.getLogger(TokenService.class).warn("token service: {}", error.getMessage());
             throw failure(error);
         }
     }
@@ -99,7 +100,7 @@ class TokenService {
             case RESOURCE_EXHAUSTED -> new Failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
             case UNAVAILABLE, DEADLINE_EXCEEDED ->
                 new Failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
-            // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
+            // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in again.
             default -> violates(error, "return_to")
                     ? new Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.")
                     : new Failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
@@ -107,17 +108,16 @@ class TokenService {
     }
 
     private static boolean violates(StatusRuntimeException error, String field) {
-        Status status = StatusProto.fromThrowable(error);
         try {
-            for (Any detail : status.getDetailsList()) {
+            for (Any detail : StatusProto.fromThrowable(error).getDetailsList()) {
                 if (detail.is(BadRequest.class) && detail.unpack(BadRequest.class).getFieldViolationsList().stream()
                         .anyMatch(violation -> violation.getField().equals(field))) {
                     return true;
                 }
             }
+            return false;
         } catch (InvalidProtocolBufferException malformed) {
             return false;
         }
-        return false;
     }
 }
