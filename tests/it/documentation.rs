@@ -230,3 +230,29 @@ fn comparable(value: Value) -> Value {
     let seconds = value.as_str().and_then(seconds).and_then(|seconds| i64::try_from(seconds).ok());
     seconds.map_or(value, Value::Integer)
 }
+
+#[test]
+fn every_alert_has_its_line_in_the_operations_document() {
+    let rules = include_str!("../../deploy/helm/metabase-token-service/files/rules.yaml");
+    let alerts: BTreeSet<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let document = include_str!("../../docs/operations.md");
+    let lines = document.lines().filter(|line| line.starts_with("| `MetabaseTokenService"));
+    let documented: BTreeSet<&str> = lines.flat_map(|line| code(line.split(" | ").next().unwrap())).collect();
+    assert_eq!(documented, alerts);
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let live = metabase_token_service::telemetry::Metrics::default().encode();
+    let name = |line: &'static str| line.split_whitespace().nth(2).unwrap().to_owned();
+    let text: &'static str = live.leak();
+    let families: BTreeSet<String> = text.lines().filter(|line| line.starts_with("# TYPE")).map(name).collect();
+    let rows = rows("metric");
+    let documented: BTreeSet<String> = rows
+        .iter()
+        .flat_map(|row| code(row.cells[0]))
+        .map(|metric| metric.strip_suffix("_total").or(metric.strip_suffix("_info")).unwrap_or(metric).to_owned())
+        .collect();
+    // Those with labels come with their first event, and are not here.
+    assert!(families.len() > 10 && families.is_subset(&documented), "{families:?}");
+}
