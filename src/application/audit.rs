@@ -6,6 +6,7 @@
 mod event;
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -27,6 +29,10 @@ use crate::domain::{secret::PseudonymKey, subject::Subject};
 const QUEUE: usize = 4096;
 /// How long a token waits for its record, whatever the caller's own deadline.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Refused identities that are recorded. The attack: whoever reaches the listener, proving nothing, fills the disk, and then no
+/// token is issued any more. Those beyond it are counted in the log.
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 /// Where events go. Without a log they go nowhere.
 #[derive(Debug)]
@@ -40,6 +46,7 @@ struct Log {
     queue: mpsc::Sender<Entry>,
     lost: Arc<AtomicU64>,
     people: People,
+    refusals: DefaultDirectRateLimiter,
 }
 
 /// How records name people.
@@ -91,7 +98,8 @@ impl Audit {
     pub fn new(clock: Arc<dyn Clock>, people: People) -> (Self, Queue) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
-        let log = Log { queue, lost: Arc::clone(&lost), people };
+        let refusals = RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSALS_AT_ONCE));
+        let log = Log { queue, lost: Arc::clone(&lost), people, refusals };
         (Self { clock, log: Some(log) }, Queue { entries, lost })
     }
 
@@ -136,6 +144,16 @@ impl Audit {
         let Some(log) = &self.log else { return };
         let body = event.to_json(self.clock.now());
         if log.queue.try_send(Entry::Record { body, written: None }).is_err() {
+            log.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes that a caller did not prove who it is, for `reason`; not more often than is of use.
+    pub fn note_refusal(&self, reason: &'static str) {
+        let Some(log) = &self.log else { return };
+        if log.refusals.check().is_ok() {
+            self.note(&Event::IdentityRefused { reason });
+        } else {
             log.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn verify(file: &Path) -> ExitCode {
     };
     let lost = match whole.lost {
         0 => String::new(),
-        lost => format!("{lost} records that no token waited for were given up while the log could not be written\n"),
+        lost => format!("{lost} records of no token are missing, as the log itself says\n"),
     };
     let end = if whole.is_closed {
         ""

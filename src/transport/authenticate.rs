@@ -16,7 +16,7 @@ use super::{
     status,
 };
 use crate::{
-    application::audit::{Audit, Event},
+    application::audit::Audit,
     config::Proofs,
     domain::{
         caller::{Caller, CallerId, Proof},
@@ -77,7 +77,7 @@ impl Authenticator {
 
     /// The answer to a request without a proven caller.
     fn refuse(&self, error: &Unauthenticated) -> Response<Body> {
-        self.audit.note(&Event::IdentityRefused { reason: error.code() });
+        self.audit.note_refusal(error.code());
         status::unauthenticated(error).into_http()
     }
 

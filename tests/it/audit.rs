@@ -330,6 +330,30 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
     }
 }
 
+/// The attack: whoever reaches the listener fills the disk with refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_refused_identities_is_recorded_in_part_and_counted_in_whole() {
+    let folder = Folder::file();
+    let file = folder.0.path().join("mts.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("identity = { local = \"shop\" }", "");
+    fs::write(&file, text).unwrap();
+    let served = folder.serve();
+    let mut client = client(&served).await;
+    for _ in 0..1000 {
+        let refused = client.issue_metabase_token(IssueMetabaseTokenRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+    stop(served);
+    let records = records(&folder.log());
+    let refused = of(&records, "identity_refused").len() as u64;
+    let lost: u64 = of(&records, "records_lost").iter().map(|record| record["count"].as_u64().unwrap()).sum();
+    assert!((100..500).contains(&refused), "{refused}");
+    assert_eq!(refused + lost, 1000);
+    assert_eq!(of(&records, "identity_refused")[0]["reason"], "NO_PROVEN_CALLER");
+    let (code, out, _) = verify(&folder.log());
+    assert!(code == Some(0) && out.contains(&format!("{lost} records of no token are missing")), "{out}");
+}
+
 #[test]
 fn mistakes_in_the_section_are_named_with_their_key() {
     for (audit, rule) in [

@@ -1,8 +1,6 @@
 //! The hash chain: every record holds its number, the hash of the record before it, and the hash of itself, so that nobody changes,
 //! removes or moves a record in the midst of the log unseen.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The last record.
@@ -62,11 +60,9 @@ fn sha256(bytes: &[u8]) -> Hash {
 }
 
 pub(super) fn hex(hash: &Hash) -> String {
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = hash.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    digits.map(char::from).collect()
 }
 
 fn from_hex(text: &str) -> Option<Hash> {
