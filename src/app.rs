@@ -254,7 +254,7 @@ impl App {
             tracing,
             tasks,
         } = self;
-        settle_rotations(&generations.current_owned(), &*clock).await;
+        settle_rotations(&generations.current_owned(), &*clock, &audit).await;
         health.ready().await;
         let drained = CancellationToken::new();
         let _ends_with_this = drained.clone().drop_guard();

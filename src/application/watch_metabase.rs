@@ -38,9 +38,13 @@ pub struct Report {
 
 /// Looks once at every instance in a rotation, so that a service that is started in the midst of one signs with the right
 /// secret from its first token on; no longer than it is worth to wait for a Metabase that does not answer.
-pub async fn settle_rotations(generation: &Generation, clock: &dyn Clock) {
+pub async fn settle_rotations(generation: &Generation, clock: &dyn Clock, audit: &Audit) {
     let rotating = generation.instances().filter(|one| one.keys.next().is_some());
-    let looks = rotating.filter_map(|one| Some(look(one, one.live.as_ref()?.http(), clock)));
+    let rotating = rotating.filter_map(|one| Some((one, one.live.as_ref()?)));
+    let looks = rotating.map(|(one, live)| async move {
+        let seen = look(one, live.http(), clock).await;
+        tell(&one.instance.name, None, &seen, audit);
+    });
     let _ = timeout(PATIENCE_AT_START, join_all(looks)).await;
 }
 

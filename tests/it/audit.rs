@@ -17,7 +17,10 @@ use tempfile::TempDir;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run};
+use crate::{
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run},
+    standin::{Era, Fault, Metabase},
+};
 
 /// A folder with a configuration, whose log is `audit.jsonl` in it.
 struct Folder(TempDir);
@@ -328,6 +331,41 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
         issue(&served).await.unwrap();
         assert_eq!(receive(&receiver)["event"], "token_issued");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_step_of_a_rotation_is_a_record() {
+    let metabase = Metabase::start(Era::ToSession, SECRET).await;
+    let folder = Folder::file();
+    let file = folder.0.path().join("mts.toml");
+    let next = folder.0.path().join("subject-key").display().to_string();
+    let lines = format!("probe_interval = \"1s\"\nnext_shared_secret = {{ file = \"{next}\" }}");
+    let text = fs::read_to_string(&file).unwrap().replace("https://bi.example.com/metabase", &metabase.url);
+    fs::write(&file, text.replace("probe_interval = \"off\"", &lines)).unwrap();
+    let served = folder.serve();
+    let wait_for = async |what: &str| {
+        while !fs::read_to_string(folder.log()).unwrap().contains(what) {
+            tokio::task::yield_now().await;
+        }
+    };
+    wait_for("rotation_step").await;
+    metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
+    wait_for("\"signing\":\"next_shared_secret\"").await;
+    issue(&served).await.unwrap();
+    metabase.set(|settings| settings.fault = Fault::Starting);
+    wait_for("\"agreement\":\"unknown\"").await;
+    stop(served);
+    let records = records(&folder.log());
+    let steps = of(&records, "rotation_step");
+    let steps: Vec<_> =
+        steps.iter().map(|step| ["instance", "signing", "agreement"].map(|key| step[key].as_str().unwrap())).collect();
+    let expected = [
+        ["main", "shared_secret", "agrees"],
+        ["main", "next_shared_secret", "agrees"],
+        ["main", "next_shared_secret", "unknown"],
+    ];
+    assert_eq!(steps, expected);
+    assert_eq!(of(&records, "token_issued")[0]["signed_with"], "next_shared_secret");
 }
 
 /// The attack: whoever reaches the listener fills the disk with refusals.
