@@ -12,6 +12,7 @@ It needs nothing but Python, judges tokens with code of its own, and behaves as 
     login         from a token to a session
     sso           /auth/sso
     api           /api
+    dashboards    /api/dashboard, as much of it as the SDK needs to show one
     instance      all of this together: one Metabase that answers requests
     faults        what goes wrong on demand
     http_message  requests and answers; http_server: the threads and sockets under them

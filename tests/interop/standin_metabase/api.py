@@ -33,7 +33,7 @@ def health(_instance: "Instance", _request: Request) -> Answer:
 
 def current_user(instance: "Instance", request: Request) -> Answer:
     """GET /api/user/current."""
-    person, group = _caller(instance, request)
+    person, group = caller(instance, request)
     if person:
         return json_answer(200, _user(person))
     if group is not None:
@@ -61,7 +61,7 @@ def properties(instance: "Instance", request: Request) -> Answer:
         "other-sso-enabled?": settings.jwt_works or settings.saml_enabled,
         "embedding-app-origins-sdk": settings.embedding_app_origins_sdk,
     }
-    person, group = _caller(instance, request)
+    person, group = caller(instance, request)
     if person or group is not None:
         shown["enable-embedding-sdk"] = settings.enable_embedding_sdk
     if _is_admin(person, group):
@@ -71,7 +71,7 @@ def properties(instance: "Instance", request: Request) -> Answer:
 
 def all_settings(instance: "Instance", request: Request) -> Answer:
     """GET /api/setting: for administrators, with the secret in clear."""
-    person, group = _caller(instance, request)
+    person, group = caller(instance, request)
     if not person and group is None:
         return text(401, "Unauthenticated")
     if not _is_admin(person, group):
@@ -126,7 +126,7 @@ def session_key(instance: "Instance", request: Request) -> str | None:
     return header or cookie if instance.settings.has("header_beats_cookie") else cookie or header
 
 
-def _caller(instance: "Instance", request: Request) -> tuple[Person | None, int | None]:
+def caller(instance: "Instance", request: Request) -> tuple[Person | None, int | None]:
     """The person of a live session, or else the group of an API key."""
     age = instance.settings.max_session_age_minutes
     session = instance.sessions.find(session_key(instance, request), instance.now(), age)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from . import api, sso
+from . import api, dashboards, sso
 from .directory import Directory
 from .faults import Faults
 from .http_message import Answer, Refusal, Request, json_answer, page
@@ -19,6 +19,7 @@ ROUTES: dict[tuple[str, str], Callable[["Instance", Request], Answer]] = {
     ("POST", "/auth/sso"): sso.sso_post,
     ("POST", "/auth/sso/to_session"): sso.sso_to_session,
     ("POST", "/auth/sso/logout"): sso.sso_logout,
+    ("GET", "/auth/logout"): sso.logout_page,
     ("GET", "/api/health"): api.health,
     ("GET", "/readyz"): api.health,
     ("GET", "/livez"): api.health,
@@ -27,6 +28,7 @@ ROUTES: dict[tuple[str, str], Callable[["Instance", Request], Answer]] = {
     ("GET", "/api/session/properties"): api.properties,
     ("GET", "/api/setting"): api.all_settings,
     ("GET", "/api/agent/v1/ping"): api.agent_ping,
+    **{("GET", path): dashboards.around for path in dashboards.AROUND},
 }
 
 
@@ -80,6 +82,9 @@ class Instance:
             return route(self, request)
         if request.method == "GET" and request.path.startswith(api.EMBED_PATH):
             return api.embedded_dashboard(self, request)
+
+        if request.method == "GET" and (found := dashboards.PATH.fullmatch(request.path)):
+            return dashboards.dashboard(self, request, int(found[1]), metadata=bool(found[2]))
         if request.path.startswith("/api/"):
             return api.no_such_endpoint(self, request)
         # The front end, which every other path leads to.

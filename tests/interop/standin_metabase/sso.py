@@ -64,6 +64,13 @@ def sso_logout(instance: "Instance", request: Request) -> Answer:
     return json_answer(200, {"saml-logout-url": None})
 
 
+def logout_page(instance: "Instance", request: Request) -> Answer:
+    """GET /auth/logout: the page whose script ends the session of the cookies. Here it has ended already."""
+    for name in ("metabase.SESSION", "metabase.EMBEDDED_SESSION"):
+        instance.sessions.close(request.cookies.get(name, ""))
+    return page(200, "Metabase")
+
+
 def _body_token(request: Request) -> str:
     token = request.json.get("jwt")
     if not isinstance(token, str) or not token.strip():
