@@ -55,6 +55,8 @@ for (const version of [55, 57, 58, 61]) {
 }
 
 scene("a token is fetched again when the last has expired, and not before", {}, async ({ page, metabase }) => {
+  const fetched = [];
+  page.on("request", (request) => request.url().endsWith("?response=json") && fetched.push(request));
   await page.goto(stage.app.origin);
   await signIn(page);
   await dashboardIsShown(page, 1);
@@ -66,13 +68,15 @@ scene("a token is fetched again when the last has expired, and not before", {}, 
   await page.clock.setSystemTime((exp - 60) * 1000);
   await choose(page, 2);
   await dashboardIsShown(page, 2);
-  assert.equal((await metabase.exchanges()).length, 1);
+  assert.deepEqual([(await metabase.exchanges()).length, fetched.length], [1, 1]);
 
   await page.clock.setSystemTime((exp + 60) * 1000);
   await choose(page, 3);
   await dashboardIsShown(page, 3);
   const tokens = (await metabase.exchanges()).map(({ token }) => token);
   assert.ok(tokens.length > 1);
+  // Not the same token once more: the backend was asked.
+  assert.ok(fetched.length > 1);
   assert.ok(tokens.every(({ claims }) => claims.email === "ada@example.com"));
   await statusIs(page, "success");
 });
