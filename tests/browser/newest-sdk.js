@@ -16,7 +16,8 @@ async function loaderHasAsked(page) {
   return asked;
 }
 
-scene("the loader asks Metabase for the SDK, and for no token before it has it", { version: 61, failures: true }, async ({ page, metabase }) => {
+const withoutCode = { version: 61, failures: true };
+scene("the loader asks Metabase for the SDK, and for no token before", withoutCode, async ({ page, metabase }) => {
   const tokens = [];
   page.on("request", (request) => request.url().endsWith("response=json") && tokens.push(request.url()));
   const failed = page.waitForEvent("console", (message) => message.text().startsWith("Error loading SDK bundle"));
@@ -35,9 +36,12 @@ for (const { version, method } of [
   { version: 58, method: "GET" },
   { version: 61, method: "POST" },
 ]) {
-  scene(`what the loader hands over signs in to version ${version} with ${method}`, { version, failures: true }, async ({ page, metabase }) => {
+  const name = `what the loader hands over signs in to version ${version} with ${method}`;
+  scene(name, { version, failures: true }, async ({ page, metabase }) => {
     await loaderHasAsked(page);
-    const config = await page.evaluate(() => JSON.stringify(window.METABASE_PROVIDER_PROPS_STORE.getState().props.authConfig));
+    const config = await page.evaluate(() =>
+      JSON.stringify(window.METABASE_PROVIDER_PROPS_STORE.getState().props.authConfig),
+    );
     assert.deepEqual(JSON.parse(config), {
       metabaseInstanceUrl: stage.world.metabase,
       preferredAuthMethod: "jwt",

@@ -49,7 +49,7 @@ after(async () => {
   if (failed) throw failed.reason;
 });
 
-/** A test with a browser that knows nobody. `version`: the Metabase; `failures: true` expects uncaught errors in the page. */
+/** A test with a browser that knows nobody. `version`: the Metabase; `failures`: uncaught errors in the page are fine. */
 export function scene(name, { version = 56, failures = false }, act) {
   test(name, async () => {
     await stage.metabase.reset(version);

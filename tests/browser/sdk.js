@@ -85,9 +85,12 @@ scene("signing out hides everything, and the next person sees their own", {}, as
   await page.goto(stage.app.origin);
   await signIn(page);
   await dashboardIsShown(page, 1);
+  await page.evaluate(() => (window.beforeSignOut = true));
   await signOut(page);
   await formIsShown(page);
   await nothingIsShown(page);
+  // A new page: nothing that the SDK keeps in memory is left.
+  assert.equal(await page.evaluate(() => window.beforeSignOut), undefined);
   const refused = await context.request.get(`${stage.world.backend}/sso/metabase?response=json`);
   assert.equal(refused.status(), 401);
 
@@ -101,7 +104,8 @@ scene("signing out hides everything, and the next person sees their own", {}, as
   await dashboardIsShown(page, 1, "customer_id 7, region apac");
 });
 
-scene("a session that ended in another tab hides everything at the next token", { failures: true }, async ({ page, context, metabase }) => {
+const failing = { failures: true };
+scene("a session that ended in another tab hides everything at the next token", failing, async ({ page, context, metabase }) => {
   await page.goto(stage.app.origin);
   await signIn(page);
   await dashboardIsShown(page, 1);
@@ -119,7 +123,7 @@ scene("a session that ended in another tab hides everything at the next token", 
   assert.equal((await metabase.exchanges()).length, exchanges.length);
 });
 
-scene("another secret at Metabase is an error and shows nothing", { failures: true }, async ({ page, metabase }) => {
+scene("another secret at Metabase is an error and shows nothing", failing, async ({ page, metabase }) => {
   await metabase.call("PATCH", "/settings", { jwt_shared_secret: "f".repeat(64) });
   await page.goto(stage.app.origin);
   await signIn(page);
@@ -130,7 +134,7 @@ scene("another secret at Metabase is an error and shows nothing", { failures: tr
   assert.equal(exchange.status, 401);
 });
 
-scene("a person without a grant gets no token", { failures: true }, async ({ page, metabase }) => {
+scene("a person without a grant gets no token", failing, async ({ page, metabase }) => {
   await page.goto(stage.app.origin);
   await signIn(page, "alan");
   await statusIs(page, "error");

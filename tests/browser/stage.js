@@ -9,8 +9,10 @@ import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
-const FLAGS =
-  "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+const FLAGS = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
 
 /** Serves a folder on an origin of its own. */
 export async function serve(folder) {
@@ -40,11 +42,12 @@ export async function temporaryFolder() {
 
 /** Chromium with a profile of its own. */
 export const launch = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM_BIN || "/usr/bin/chromium", args: FLAGS.split(" ") });
+  chromium.launch({ executablePath: process.env.CHROMIUM_BIN || "/usr/bin/chromium", args: FLAGS });
 
 /** `world.py`, with what it printed. `close` rejects when the service or the backend did not end well. */
 export async function startWorld(appOrigins, era) {
-  const program = spawn(process.env.BROWSER_TESTS_PYTHON, ["world.py", "--era", `${era}`, "--app-origin", appOrigins.join()], {
+  const command = ["world.py", "--era", `${era}`, "--app-origin", appOrigins.join()];
+  const program = spawn(process.env.BROWSER_TESTS_PYTHON, command, {
     cwd: import.meta.dirname,
     env: { ...process.env, PYTHONPATH: "../interop:../../examples/backends/conformance" },
     stdio: ["pipe", "pipe", "inherit"],
