@@ -1,8 +1,8 @@
 """Everything behind the page, as in production: a stand-in for Metabase, the real service, and a backend that speaks to
 it over mutual TLS.
 
-Prints one line of JSON when all of it answers: the URLs of Metabase, of the stand-in's control, and of the backend. Ends
-when its standard input does; exit code 0 only if the service ended well and nobody logged a secret or a token.
+Prints one line of JSON when all of it answers: the URLs of Metabase, of the stand-in's control and of the backend, and the
+secret. Ends when its standard input does; exit code 0 only if the service ended well and nobody logged a secret or token.
 """
 
 import argparse
