@@ -32,7 +32,7 @@ function Content() {
   return (
     <>
       <p>
-        In Metabase as <strong>{person?.common_name}</strong>
+        In Metabase as <strong>{person?.common_name || person?.email}</strong>
       </p>
       <label>
         Dashboard{" "}
