@@ -82,7 +82,6 @@ class Instance:
             return route(self, request)
         if request.method == "GET" and request.path.startswith(api.EMBED_PATH):
             return api.embedded_dashboard(self, request)
-
         if request.method == "GET" and (found := dashboards.PATH.fullmatch(request.path)):
             return dashboards.dashboard(self, request, int(found[1]), metadata=bool(found[2]))
         if request.path.startswith("/api/"):
