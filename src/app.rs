@@ -283,20 +283,23 @@ impl App {
             leaving.cancel();
             let _ = timeout(drain.grace_period, keep_ending_watches(&mut health)).await;
         };
-        tokio::select! {
+        let ended = tokio::select! {
             biased; // Finished work wins over an expired deadline.
-            () = async { grpc_server.await; tasks.close(); tasks.wait().await } => {}
-            failed = failure(metrics_server) => return Err(RunError::Metrics(failed)),
-            () = keep_reloading(reloader) => {}
-            () = issuers.keep_fresh() => {}
-            _ = watching => {}
-            () = stop.abort.cancelled() => return Err(RunError::Aborted),
+            () = async { grpc_server.await; tasks.close(); tasks.wait().await } => Ok(()),
+            failed = failure(metrics_server) => Err(RunError::Metrics(failed)),
+            () = keep_reloading(reloader) => Ok(()),
+            () = issuers.keep_fresh() => Ok(()),
+            _ = watching => Ok(()),
+            () = stop.abort.cancelled() => Err(RunError::Aborted),
             // A client that keeps its connection open without an RPC on it loses nothing.
-            () = draining => if in_flight.rpcs_in_flight() > 0 {
-                return Err(RunError::DrainTimedOut { grace_period: drain.grace_period });
+            () = draining => match in_flight.rpcs_in_flight() {
+                ..=0 => Ok(()),
+                _ => Err(RunError::DrainTimedOut { grace_period: drain.grace_period }),
             },
-        }
+        };
+        // However it ends, what was decided is on record.
         audit.close().await;
+        ended?;
         if let Some(tracing) = tracing {
             let _ = spawn_blocking(move || tracing.finish()).await;
         }

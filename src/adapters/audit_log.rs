@@ -89,7 +89,7 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
         AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path))?),
         AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path))?),
     };
-    let (audit, queue) = Audit::new(Arc::clone(&clock), people);
+    let (audit, queue) = Audit::new(Arc::clone(&clock), people, metrics.clone());
     let writer = Writer { sink, chain, clock, metrics, is_failing: false, is_opened: false };
     let thread = thread::Builder::new().name("audit-log".to_owned());
     thread.spawn(move || writer.run(queue)).map_err(AuditError::Thread)?;
@@ -177,6 +177,11 @@ impl Writer {
         let mut own = Vec::new();
         if !self.is_opened {
             own.push(self.event("log_opened", Some(("version", env!("CARGO_PKG_VERSION").into()))));
+        }
+        if let Sink::File(file) = &mut self.sink
+            && let cut @ 1.. = file.take_cut()
+        {
+            own.push(self.event("log_repaired", Some(("cut_bytes", cut.into()))));
         }
         if missing > 0 {
             own.push(self.event("records_lost", Some(("count", missing.into()))));

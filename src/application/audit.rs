@@ -23,7 +23,10 @@ use tokio::{
 
 pub use self::event::{By, Event, Grant, Person, time};
 use super::Clock;
-use crate::domain::{secret::PseudonymKey, subject::Subject};
+use crate::{
+    domain::{secret::PseudonymKey, subject::Subject},
+    telemetry::AuditMetrics,
+};
 
 /// Records that may wait for the writer. With more, tokens wait for room, and other records are given up and counted.
 const QUEUE: usize = 4096;
@@ -47,6 +50,7 @@ struct Log {
     lost: Arc<AtomicU64>,
     people: People,
     refusals: DefaultDirectRateLimiter,
+    metrics: AuditMetrics,
 }
 
 /// How records name people.
@@ -95,11 +99,11 @@ impl Audit {
 
     /// A log, and the end of it that a writer has to drain.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, people: People) -> (Self, Queue) {
+    pub fn new(clock: Arc<dyn Clock>, people: People, metrics: AuditMetrics) -> (Self, Queue) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
         let refusals = RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSALS_AT_ONCE));
-        let log = Log { queue, lost: Arc::clone(&lost), people, refusals };
+        let log = Log { queue, lost: Arc::clone(&lost), people, refusals, metrics };
         (Self { clock, log: Some(log) }, Queue { entries, lost })
     }
 
@@ -136,7 +140,14 @@ impl Audit {
             log.queue.send(Entry::Record { body, written: Some(written) }).await.map_err(|_| Unavailable)?;
             if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
         };
-        timeout(PATIENCE, commit).await.unwrap_or(Err(Unavailable))
+        // A writer that hangs, on a dead file system or a full pipe, tells nobody itself.
+        let late = |_| {
+            if log.metrics.hangs() {
+                tracing::error!("The audit log does not answer: no token leaves until it does");
+            }
+            Err(Unavailable)
+        };
+        timeout(PATIENCE, commit).await.unwrap_or_else(late)
     }
 
     /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing.

@@ -19,6 +19,7 @@ use crate::domain::{
     instance::Environment,
     policy::Denial,
     time::UnixTime,
+    token::Fingerprint,
 };
 
 /// The use case behind `CheckAuthStatus`.
@@ -94,6 +95,10 @@ impl CheckAuthStatus {
         let decided = generation.policy().decide_status_check(caller, &found.instance.name);
         self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
         decided.inspect_err(denied).map_err(CheckError::Denied)?;
+        if let (true, Credential::Jwt(jwt)) = (live && found.live.is_some(), &credential) {
+            let (instance, fingerprint) = (found.instance.name.as_str(), Fingerprint::of(jwt).to_string());
+            self.audit.note(&Event::LiveCheckBegun { by: by(), instance, fingerprint });
+        }
         let judgement = self.judge(found, credential, live, budget).await?;
         self.audit.note(&Event::StatusChecked {
             by: by(),

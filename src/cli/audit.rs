@@ -27,13 +27,18 @@ pub(super) fn verify(file: &Path) -> ExitCode {
         0 => String::new(),
         lost => format!("{lost} records of no token are missing, as the log itself says\n"),
     };
+    let unclosed = whole.unclosed.iter().fold(String::new(), |text, line| {
+        text + &format!(
+            "line {line}: started, but not stopped in order before: killed, or records were removed there\n"
+        )
+    });
     let end = if whole.is_closed {
         ""
     } else {
         "it does not end with log_closed: the service runs, was killed, or records were removed from the end\n"
     };
     print(format_args!(
-        "whole: {} records, {} to {}\n{lost}{end}last hash {}\n",
+        "whole: {} records, {} to {}\n{lost}{unclosed}{end}last hash {}\n",
         whole.records, whole.first, whole.last, whole.hash
     ))
 }

@@ -52,7 +52,8 @@ impl Limits {
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
         idle_timeout: Some(Duration::from_mins(1)),
-        max_connection_age: None,
+        // So that nobody who holds all of them keeps the real probes out for long.
+        max_connection_age: Some(Duration::from_secs(30)),
         max_connection_age_grace: Duration::from_secs(1),
     };
 }

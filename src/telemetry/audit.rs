@@ -42,6 +42,12 @@ impl AuditMetrics {
         self.failing.set((!is_written).into());
     }
 
+    /// The writer did not answer in time. Whether that is news.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        self.failing.set(1) == 0
+    }
+
     /// Tells how many records wait.
     pub fn waiting(&self, count: usize) {
         self.queue.set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -272,6 +272,7 @@ async fn a_torn_record_is_cut_off_at_the_next_start() {
     let served = folder.serve();
     issue(&served).await.unwrap();
     assert!(stop(served).contains("in the midst of a record"));
+    assert_eq!(of(&records(&folder.log()), "log_repaired")[0]["cut_bytes"], 13);
     assert_eq!(verify(&folder.log()).0, Some(0));
 }
 
@@ -331,6 +332,63 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
         issue(&served).await.unwrap();
         assert_eq!(receive(&receiver)["event"], "token_issued");
     }
+}
+
+#[test]
+fn somebody_elses_file_is_left_alone() {
+    let folder = Folder::file();
+    for content in ["not a log\n", "not a log", "{\"a\":1}\nnot a log"] {
+        fs::write(folder.log(), content).unwrap();
+        let (code, _, err) = outcome(&run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml"))));
+        assert!(code == Some(1) && err.contains("is no audit log"), "{err}");
+        assert_eq!(fs::read_to_string(folder.log()).unwrap(), content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_before_a_restart_is_suspected() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    for _ in 0..3 {
+        issue(&served).await.unwrap();
+    }
+    served.signal("-KILL");
+    drop(served.wait());
+    let text = fs::read_to_string(folder.log()).unwrap();
+    let rest: Vec<&str> = text.split_inclusive('\n').take(3).collect();
+    fs::write(folder.log(), rest.concat()).unwrap();
+    stop(folder.serve());
+    let (code, out, _) = verify(&folder.log());
+    assert!(code == Some(0) && out.contains("line 4: started, but not stopped in order before"), "{out}");
+}
+
+/// Whoever leaves before the answer has had an effect on Metabase all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_check_that_is_given_up_is_a_record() {
+    let metabase = Metabase::start(Era::ToSession, SECRET).await;
+    let folder = Folder::file();
+    let file = folder.0.path().join("mts.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("https://bi.example.com/metabase", &metabase.url);
+    fs::write(&file, text).unwrap();
+    let served = folder.serve();
+    let issued = issue(&served).await.unwrap();
+    metabase.set(|settings| settings.fault = Fault::Hang);
+    let mut client = client(&served).await;
+    let check =
+        CheckAuthStatusRequest { credential: Some(Credential::Jwt(issued.jwt)), live: true, ..Default::default() };
+    let check = tokio::spawn(async move { client.check_auth_status(check).await });
+    while metabase.requests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    check.abort();
+    assert!(check.await.unwrap_err().is_cancelled());
+    served.signal("-TERM");
+    served.signal("-TERM");
+    let (_, _, _) = served.wait();
+    let records = records(&folder.log());
+    assert_eq!(of(&records, "live_check_begun")[0]["fingerprint"], issued.token_fingerprint);
+    // However it ends, the log is closed.
+    assert_eq!(records.last().unwrap()["event"], "log_closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

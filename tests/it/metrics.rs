@@ -58,3 +58,18 @@ async fn rpcs_and_decisions_are_counted_and_no_request_adds_a_label() {
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(get(&server.metrics, "/other").await.starts_with("HTTP/1.1 404"));
 }
+
+/// The attack: whoever reaches the port holds as many connections as the process may have files.
+#[tokio::test]
+async fn silent_connections_to_the_metrics_port_are_few_and_do_not_last() {
+    let server = TestServer::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(&server.metrics).await.unwrap());
+    }
+    // The first of them have to be closed before the last are even accepted.
+    let mut byte = [0];
+    for stream in &mut silent {
+        assert_eq!(stream.read(&mut byte).await.unwrap_or(0), 0);
+    }
+}

@@ -22,6 +22,8 @@ pub(super) struct FileSink {
     len: u64,
     /// Whether something may be behind them.
     is_torn: bool,
+    /// Bytes that were cut off at the start.
+    cut: u64,
 }
 
 impl FileSink {
@@ -31,9 +33,14 @@ impl FileSink {
     /// It cannot be opened, is no regular file, or another process writes it.
     pub(super) fn open(path: &Path, is_synced: bool, chain: &mut Chain) -> io::Result<Self> {
         let (file, id) = open(path, is_synced)?;
-        let mut sink = Self { path: path.to_owned(), is_synced, file, id, len: 0, is_torn: false };
+        let mut sink = Self { path: path.to_owned(), is_synced, file, id, len: 0, is_torn: false, cut: 0 };
         *chain = sink.resume()?;
         Ok(sink)
+    }
+
+    /// Bytes of a torn record that were cut off at the start, once.
+    pub(super) fn take_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.cut)
     }
 
     /// Whether another file is written from now on, because the last was renamed, deleted or cut.
@@ -102,12 +109,16 @@ impl FileSink {
         (&self.file).take(MAX_TAIL).read_to_end(&mut tail)?;
         let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let torn = tail.len() - whole;
+        // A mistyped path: nothing of somebody else's file is cut off, and nothing is written into it.
+        let last_line = tail.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+        if last_line.is_some_and(|line| !line.starts_with(b"{")) {
+            let error = "is no audit log: its last line is no record; name another file, or move it away";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        self.cut = torn as u64;
         self.len = len - torn as u64;
         if torn > 0 {
-            tracing::warn!(
-                bytes = torn,
-                "The audit log ends in the midst of a record, which nobody waited for; it is cut off"
-            );
+            tracing::warn!(bytes = torn, "The audit log ends in the midst of a record, which is cut off");
             self.file.set_len(self.len)?;
         }
         let Some(last) = tail[..whole].split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) else {

@@ -19,6 +19,9 @@ pub struct Verified {
     pub hash: String,
     /// Whether it ends as a service does that was stopped in order.
     pub is_closed: bool,
+    /// Lines at which a service was started although the one before it was not stopped in order: it was killed, or records were
+    /// removed from what was then the end.
+    pub unclosed: Vec<u64>,
     /// Records that were given up, and counted by the log itself.
     pub lost: u64,
 }
@@ -48,7 +51,15 @@ pub enum Broken {
 /// The first record that was changed, removed, added or moved.
 pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
     let mut last: Option<Chain> = None;
-    let mut verified = Verified { records: 0, first: 0, last: 0, hash: String::new(), is_closed: false, lost: 0 };
+    let mut verified = Verified {
+        records: 0,
+        first: 0,
+        last: 0,
+        hash: String::new(),
+        is_closed: false,
+        unclosed: Vec::new(),
+        lost: 0,
+    };
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
@@ -76,6 +87,9 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
                 return Err(broken("does not follow the record before it: one of them was exchanged"));
             }
             Some(_) => {}
+        }
+        if event == "log_opened" && last.is_some() && !verified.is_closed {
+            verified.unclosed.push(line);
         }
         verified.is_closed = event == "log_closed";
         if event == "records_lost" {

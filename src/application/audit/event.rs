@@ -29,6 +29,16 @@ pub enum Event<'a> {
         /// `google.rpc.ErrorInfo.reason`
         reason: &'static str,
     },
+    /// Metabase is about to be asked to sign in with a token, which has an effect there, whoever waits for the answer.
+    LiveCheckBegun {
+        /// Who asked.
+        #[serde(flatten)]
+        by: By<'a>,
+        /// Of which instance.
+        instance: &'a str,
+        /// Of the token.
+        fingerprint: String,
+    },
     /// What a look at Metabase has changed.
     RotationStep {
         /// Which.
