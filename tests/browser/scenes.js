@@ -68,6 +68,17 @@ export function scene(name, { version = 56, failures = false }, act) {
   });
 }
 
+/** What `ask` gives as soon as it is more than nothing; the test's own deadline ends it. */
+export async function until(ask) {
+  const end = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const found = await ask();
+    if (found) return found;
+    if (Date.now() > end) throw new Error("waited in vain");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 export async function signIn(page, user = "ada") {
   await page.getByLabel("Who").selectOption(user);
   await page.getByRole("button", { name: "Sign in" }).click();
