@@ -83,7 +83,7 @@ func failed(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many people at once; try again.")
 		return
-	case codes.Unavailable, codes.DeadlineExceeded:
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusServiceUnavailable, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.")
 		return

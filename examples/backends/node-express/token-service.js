@@ -77,6 +77,7 @@ function failureOf(error) {
     case grpc.status.RESOURCE_EXHAUSTED:
       return new Failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
     case grpc.status.UNAVAILABLE:
+    case grpc.status.CANCELLED: // By a server that stops.
     case grpc.status.DEADLINE_EXCEEDED:
       return new Failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
     case grpc.status.INVALID_ARGUMENT:

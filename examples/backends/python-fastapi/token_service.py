@@ -36,6 +36,7 @@ BY_CODE = {
     grpc.StatusCode.PERMISSION_DENIED: (403, "NO_ACCESS", "You have no access to these analytics."),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (429, "TOO_MANY_REQUESTS", "Too many people at once; try again."),
     grpc.StatusCode.UNAVAILABLE: (503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."),
+    grpc.StatusCode.CANCELLED: (503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."),
     grpc.StatusCode.DEADLINE_EXCEEDED: (503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."),
 }
 # UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.

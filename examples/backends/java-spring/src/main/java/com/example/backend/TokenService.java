@@ -98,7 +98,7 @@ class TokenService {
         return switch (error.getStatus().getCode()) {
             case PERMISSION_DENIED -> new Failure(403, "NO_ACCESS", "You have no access to these analytics.");
             case RESOURCE_EXHAUSTED -> new Failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
-            case UNAVAILABLE, DEADLINE_EXCEEDED ->
+            case UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED ->
                 new Failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
             // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in again.
             default -> violates(error, "return_to")
