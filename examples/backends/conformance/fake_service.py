@@ -44,7 +44,8 @@ class FakeService(MetabaseTokenServiceServicer):
 
     def stop(self) -> None:
         self.answers.set()
-        self._server.stop(grace=None).wait()
+        # With no grace at all it would break its connections off with INTERNAL_ERROR, as the real service never does.
+        self._server.stop(grace=0.5).wait()
 
     def __enter__(self) -> "FakeService":
         self.start()
