@@ -166,7 +166,7 @@ impl Default for Metrics {
         let help = "Time from the head of a request to the head of its answer";
         registry.register_with_unit("rpc_duration", help, Unit::Seconds, rpc_duration.clone());
         let rpcs_in_flight = Gauge::default();
-        registry.register("rpcs_in_flight", "RPCs being answered", rpcs_in_flight.clone());
+        registry.register("rpcs_in_flight", "RPCs of the service being answered", rpcs_in_flight.clone());
         let decisions = Family::default();
         let help = "Decisions on IssueMetabaseToken: outcome issued, denied or refused, with the reason";
         registry.register("decisions", help, decisions.clone());
@@ -231,11 +231,13 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts an RPC from now on until [`Metrics::rpc_ended`].
-    pub fn rpc_began(&self) {
-        self.rpcs_in_flight.inc();
+    pub fn rpc_began(&self, method: &'static str) {
+        if RPCS.contains(&method) {
+            self.rpcs_in_flight.inc();
+        }
     }
 
-    /// RPCs being answered.
+    /// RPCs of the service being answered: nobody loses anything by a probe that is cut off.
     #[must_use]
     pub fn rpcs_in_flight(&self) -> i64 {
         self.rpcs_in_flight.get()
@@ -243,7 +245,9 @@ impl Metrics {
 
     /// Counts an RPC that was answered, or given up by the client.
     pub fn rpc_ended(&self, method: &'static str, code: &'static str, duration: Duration) {
-        self.rpcs_in_flight.dec();
+        if RPCS.contains(&method) {
+            self.rpcs_in_flight.dec();
+        }
         self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
         self.rpc_duration.get_or_create(&MethodLabels { method }).observe(duration.as_secs_f64());
     }

@@ -3,6 +3,7 @@
 pub mod acceptor;
 mod activity;
 pub mod admission;
+mod arrival;
 mod authenticate;
 pub mod bearer;
 mod certificate;
@@ -15,7 +16,7 @@ mod http2;
 mod limits;
 pub mod listener;
 pub mod metrics_endpoint;
-mod noted;
+mod notes;
 mod observe;
 pub mod peer;
 mod request_id;
@@ -30,6 +31,7 @@ use tonic::service::Routes;
 
 use self::{
     admission::Admission,
+    arrival::Arrivals,
     authenticate::{Authenticator, layer::Authenticated},
     limits::{Limited, Room},
     listener::{Listener, SocketFile},
@@ -94,7 +96,7 @@ pub fn services(parts: Parts) -> Observe<Routes> {
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
-    let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit));
+    let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit, &parts.limits));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
     // Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
     let service = Limited::new(service, Arc::new(Room::new(&parts.limits, Arc::clone(&parts.metrics))));
@@ -106,13 +108,15 @@ pub fn services(parts: Parts) -> Observe<Routes> {
             .add_service(Authenticated::new(v1, Arc::clone(&authenticator)))
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
-    Observe::new(routes.prepare(), parts.metrics, Some(parts.generations), parts.tracing)
+    let arrivals = Arrivals::new(&parts.limits, Some(Arc::clone(&parts.generations)));
+    Observe::new(routes.prepare(), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
 }
 
 /// What the probe listener answers: health and nothing else.
 #[must_use]
 pub fn probes(health: &health::Health, metrics: Arc<Metrics>) -> Observe<Routes> {
-    Observe::new(Routes::new(health.service()).prepare(), metrics, None, None)
+    let arrivals = Arrivals::new(&Limits::PROBES, None);
+    Observe::new(Routes::new(health.service()).prepare(), metrics, arrivals, None, None)
 }
 
 /// Accepts connections of the gRPC listener, each with its [`peer::Peer`].

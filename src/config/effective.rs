@@ -164,6 +164,7 @@ fn limits(limits: &Limits) -> Table {
     put(&mut out, "max_connections", number(limits.max_connections));
     put(&mut out, "max_streams_per_connection", i64::from(limits.max_streams_per_connection));
     put(&mut out, "deadline", duration(Some(limits.deadline)));
+    put(&mut out, "body_timeout", duration(Some(limits.body_timeout)));
     put(&mut out, "keepalive_interval", duration(Some(limits.keepalive_interval)));
     put(&mut out, "keepalive_timeout", duration(Some(limits.keepalive_timeout)));
     put(&mut out, "idle_timeout", duration(limits.idle_timeout));

@@ -14,6 +14,8 @@ pub struct Limits {
     pub max_streams_per_connection: u32,
     /// Longest time that an RPC may take; a shorter `grpc-timeout` of the caller counts.
     pub deadline: Duration,
+    /// For a request's message to arrive, after its headers.
+    pub body_timeout: Duration,
     /// Between two pings of a connection.
     pub keepalive_interval: Duration,
     /// For the answer to a ping; after it the connection is closed.
@@ -33,6 +35,7 @@ impl Default for Limits {
             max_connections: 4096,
             max_streams_per_connection: 256,
             deadline: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(2),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_mins(15)),
@@ -49,6 +52,7 @@ impl Limits {
         max_connections: 256,
         max_streams_per_connection: 16,
         deadline: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(2),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
         idle_timeout: Some(Duration::from_mins(1)),

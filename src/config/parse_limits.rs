@@ -32,6 +32,12 @@ pub(super) fn parse_limits(raw: &RawLimits, problems: &mut Problems<'_>) -> Limi
             default.deadline,
             problems,
         ),
+        body_timeout: duration(
+            raw.body_timeout.as_ref(),
+            Duration::from_millis(100)..=Duration::from_mins(5),
+            default.body_timeout,
+            problems,
+        ),
         keepalive_interval: duration(
             raw.keepalive_interval.as_ref(),
             SECOND..=HOUR,

@@ -76,6 +76,7 @@ pub(super) struct RawLimits {
     pub(super) max_connections: Option<Spanned<i64>>,
     pub(super) max_streams_per_connection: Option<Spanned<i64>>,
     pub(super) deadline: Option<Text>,
+    pub(super) body_timeout: Option<Text>,
     pub(super) keepalive_interval: Option<Text>,
     pub(super) keepalive_timeout: Option<Text>,
     pub(super) idle_timeout: Option<Text>,

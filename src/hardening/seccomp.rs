@@ -151,6 +151,12 @@ fn denied() -> Result<Rules, Error> {
     rules.insert(libc::SYS_prctl, vec![masked(0, -1, libc::PR_SET_DUMPABLE)?]);
     // Keystrokes for the terminal that the service was started from: TIOCSTI and TIOCLINUX.
     rules.insert(libc::SYS_ioctl, vec![masked(1, -1, 0x5412)?, masked(1, -1, 0x541c)?]);
+    // The attack: Landlock watches `connect` of TCP. Multipath TCP is another protocol to it, and TCP Fast Open needs no
+    // `connect`.
+    rules.insert(libc::SYS_socket, vec![masked(2, -1, libc::IPPROTO_MPTCP)?]);
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+        rules.insert(call, vec![masked(flags, libc::MSG_FASTOPEN, libc::MSG_FASTOPEN)?]);
+    }
     #[cfg(target_arch = "x86_64")]
     {
         let of_x32: Vec<_> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
@@ -187,6 +193,25 @@ mod tests {
         assert!(before.success());
         assert_eq!(after.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(thread, 1);
+    }
+
+    #[test]
+    fn a_filtered_thread_reaches_nothing_past_the_rules_for_tcp() {
+        use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, sendto, socket};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            assert_eq!(apply(), Measure::applied(NAME));
+            let tcp = || socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            let multipath = Protocol::from_raw(libc::IPPROTO_MPTCP.cast_unsigned().try_into().unwrap());
+            let multipath = socket(AddressFamily::INET, SocketType::STREAM, Some(multipath));
+            assert_eq!(multipath.unwrap_err(), rustix::io::Errno::PERM);
+            let fast_open = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+            assert_eq!(sendto(tcp(), b"x", fast_open, &address), Err(rustix::io::Errno::PERM));
+            rustix::net::connect(tcp(), &address).unwrap();
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

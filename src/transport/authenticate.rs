@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 
 use super::{
@@ -17,12 +18,16 @@ use super::{
 };
 use crate::{
     application::audit::Audit,
-    config::Proofs,
+    config::{Limits, Proofs},
     domain::{
         caller::{Caller, CallerId, Proof},
         identity::Identity,
     },
 };
+
+/// The part of the room in flight that requests without a proven caller may take, one in so many. The attack: tokens with
+/// made-up key IDs, while an issuer is slow to answer.
+const PART_WAITING: usize = 8;
 
 /// Why a request has no proven caller.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -68,11 +73,13 @@ pub(super) struct Authenticator {
     proofs: Proofs,
     issuers: Arc<Issuers>,
     audit: Arc<Audit>,
+    waiting: Semaphore,
 }
 
 impl Authenticator {
-    pub(super) const fn new(proofs: Proofs, issuers: Arc<Issuers>, audit: Arc<Audit>) -> Self {
-        Self { proofs, issuers, audit }
+    pub(super) fn new(proofs: Proofs, issuers: Arc<Issuers>, audit: Arc<Audit>, limits: &Limits) -> Self {
+        let waiting = Semaphore::new((limits.max_in_flight / PART_WAITING).max(1));
+        Self { proofs, issuers, audit, waiting }
     }
 
     /// The answer to a request without a proven caller.
@@ -117,9 +124,11 @@ impl Authenticator {
         }
     }
 
-    /// After a token was refused for lack of a key: gets newer keys, unless that was tried just now.
+    /// After a token was refused for lack of a key: gets newer keys, unless that was tried just now, or too many wait already.
     async fn refresh(&self, headers: &HeaderMap) {
-        self.issuers.refresh(headers).await;
+        if let Ok(_waiting) = self.waiting.try_acquire() {
+            self.issuers.refresh(headers).await;
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use tonic::{Code, body::Body};
 use tower::{BoxError, Service};
 
 use super::{
-    noted::{Noted, Notes},
+    arrival::{Arrivals, Arriving},
+    notes::Notes,
     request_id::{REQUEST_ID, RequestIds},
 };
 use crate::{
@@ -21,11 +22,18 @@ use crate::{
     telemetry::{Metrics, RPCS, RpcSpan, Tracing},
 };
 
+/// Streams of requests, whose client may take its time from one to the next.
+const REFLECTION: [&str; 2] = [
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// Wraps all services of a listener.
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    arrivals: Arc<Arrivals>,
     /// Knows the callers' names; none = nobody authenticates here.
     generations: Option<Arc<Generations>>,
     tracing: Option<Arc<Tracing>>,
@@ -36,10 +44,11 @@ impl<S> Observe<S> {
     pub(super) fn new(
         inner: S,
         metrics: Arc<Metrics>,
+        arrivals: Arrivals,
         generations: Option<Arc<Generations>>,
         tracing: Option<Arc<Tracing>>,
     ) -> Self {
-        Self { inner, metrics, generations, tracing, ids: Arc::default() }
+        Self { inner, metrics, arrivals: Arc::new(arrivals), generations, tracing, ids: Arc::default() }
     }
 }
 
@@ -65,7 +74,8 @@ where
             rpc.span = Some(tracing.begin(method, request.headers(), id.to_str().unwrap_or_default()));
         }
         request.extensions_mut().insert(Arc::clone(&notes));
-        let request = request.map(|body| Body::new(Noted::new(body, notes)));
+        let arrivals = (!REFLECTION.contains(&method)).then(|| Arc::clone(&self.arrivals));
+        let request = request.map(|body| Body::new(Arriving::new(body, notes, arrivals)));
         Observed { inner: self.inner.call(request), rpc, id: Some(id) }
     }
 }
@@ -123,7 +133,7 @@ struct Rpc {
 impl Rpc {
     fn begin<S>(observe: &Observe<S>, method: &'static str, notes: Arc<Notes>) -> Self {
         let Observe { metrics, generations, .. } = observe;
-        metrics.rpc_began();
+        metrics.rpc_began(method);
         #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
         let began = Instant::now();
         let generations = generations.clone().filter(|_| RPCS.contains(&method));
@@ -152,14 +162,9 @@ impl Drop for Rpc {
 
 /// The label of a path. A closed set, so that no client can grow the metrics.
 pub(super) fn method(path: &str) -> &'static str {
-    const OTHERS: [&str; 4] = [
-        "grpc.health.v1.Health/Check",
-        "grpc.health.v1.Health/Watch",
-        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    ];
+    const HEALTH: [&str; 2] = ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"];
     let path = path.strip_prefix('/').unwrap_or_default();
-    RPCS.into_iter().chain(OTHERS).find(|known| *known == path).unwrap_or("other")
+    RPCS.into_iter().chain(HEALTH).chain(REFLECTION).find(|known| *known == path).unwrap_or("other")
 }
 
 /// Whether the server is to blame (OpenTelemetry, semantic conventions for gRPC servers).

@@ -78,6 +78,20 @@ pub(super) fn deadline_exceeded() -> Status {
     with_reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the request took too long", HashMap::new())
 }
 
+/// The request's message was not complete in time.
+pub(super) fn unfinished(timeout: Duration) -> Status {
+    let message = format!("the request was not complete within {} ms of its headers", timeout.as_millis());
+    with_reason(Code::DeadlineExceeded, "REQUEST_UNFINISHED", &message, HashMap::new())
+}
+
+/// Too many requests of the caller are not complete.
+pub(super) fn too_many_unfinished() -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER_OVERLOAD));
+    details.set_error_info("TOO_MANY_UNFINISHED", DOMAIN, HashMap::new());
+    let message = "too many requests of this caller wait for their message; send headers and message together";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 pub(super) fn too_large() -> Status {
     let message = format!("a request message has {MAX_REQUEST_BYTES} bytes at most");
     with_reason(Code::ResourceExhausted, "REQUEST_TOO_LARGE", &message, HashMap::new())

@@ -60,7 +60,10 @@ fn connections_without_an_rpc_do_not_fail_the_drain() {
 async fn an_rpc_that_is_cut_off_fails_the_drain() {
     let text = CONFIG.replace("announce_delay = \"0s\"", "announce_delay = \"0s\", grace_period = \"1s\"");
     let dir = config_dir(
-        &text.replace("\n    [[instances]]", "\n    limits = { deadline = \"1m\" }\n    [[instances]]"),
+        &text.replace(
+            "\n    [[instances]]",
+            "\n    limits = { deadline = \"1m\", body_timeout = \"1m\" }\n    [[instances]]",
+        ),
         SECRET,
     );
     let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));

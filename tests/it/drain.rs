@@ -65,7 +65,10 @@ async fn between_the_announcement_and_goaway_everything_is_answered() {
 
 #[tokio::test]
 async fn after_goaway_probes_are_answered_until_what_is_in_flight_is_finished() {
-    let text = with_drain(&with_limits("deadline = \"5m\""), "announce_delay = \"0s\", grace_period = \"10m\"");
+    let text = with_drain(
+        &with_limits("deadline = \"5m\", body_timeout = \"5m\""),
+        "announce_delay = \"0s\", grace_period = \"10m\"",
+    );
     let server = TestServer::with(&text).await;
     let held = never_complete(connect(&server).await).await;
     let mut idle = TcpStream::connect(&server.grpc).await.unwrap();

@@ -46,11 +46,18 @@ pub(crate) async fn connect(server: &TestServer) -> Channel {
 pub(crate) async fn never_complete(
     channel: Channel,
 ) -> JoinHandle<Result<Response<IssueMetabaseTokenResponse>, Status>> {
+    never_complete_at(channel, METHOD).await
+}
+
+async fn never_complete_at(
+    channel: Channel,
+    method: &'static str,
+) -> JoinHandle<Result<Response<IssueMetabaseTokenResponse>, Status>> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     tokio::spawn(async move {
         let codec = tonic_prost::ProstCodec::<_, IssueMetabaseTokenResponse>::default();
-        let path = format!("/{METHOD}").parse().unwrap();
+        let path = format!("/{method}").parse().unwrap();
         grpc.client_streaming(Request::new(once(request()).chain(pending())), path, codec).await
     })
 }
@@ -110,7 +117,7 @@ pub(crate) fn has_goaway(mut frames: &[u8]) -> bool {
 
 #[tokio::test]
 async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_and_health_is_not() {
-    let text = with_limits("max_in_flight = 2, deadline = \"5m\"");
+    let text = with_limits("max_in_flight = 2, deadline = \"5m\", body_timeout = \"5m\"");
     let server = TestServer::with(&text).await;
     let channel = connect(&server).await;
     let held = [never_complete(channel.clone()).await, never_complete(channel.clone()).await];
@@ -154,7 +161,7 @@ async fn a_request_that_takes_too_long_ends_at_the_callers_deadline_or_else_at_t
     assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
 
     // The caller's own, which its library does not wait for here: the server's answer is what comes.
-    let server = TestServer::with(&with_limits("deadline = \"5m\"")).await;
+    let server = TestServer::with(&with_limits("deadline = \"5m\", body_timeout = \"5m\"")).await;
     let mut grpc = Grpc::new(connect(&server).await);
     grpc.ready().await.unwrap();
     let mut request = Request::new(once(request()).chain(pending()));
@@ -168,8 +175,41 @@ async fn a_request_that_takes_too_long_ends_at_the_callers_deadline_or_else_at_t
 }
 
 #[tokio::test]
+async fn a_message_that_does_not_come_is_not_waited_for_and_one_caller_does_not_fill_the_room_with_them() {
+    let server = TestServer::with(&with_limits("body_timeout = \"200ms\", deadline = \"5m\"")).await;
+    let status = timeout(FOR_EVER, never_complete(connect(&server).await).await).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_UNFINISHED");
+    // A probe that never ends its request is held to the same, and counts as nothing in flight.
+    let health = connect(&server).await;
+    let answer = never_complete_at(health, "grpc.health.v1.Health/Check").await;
+    assert_eq!(metric(&server, "rpcs_in_flight").await, 0);
+    assert_eq!(timeout(FOR_EVER, answer).await.unwrap().unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+
+    // 64 in flight, of which one caller has 16 unfinished.
+    let server = TestServer::with(&with_limits("max_in_flight = 64, deadline = \"5m\", body_timeout = \"5m\"")).await;
+    let channel = connect(&server).await;
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(never_complete(channel.clone()).await);
+    }
+    wait_for(&server, "rpcs_in_flight", 16).await;
+    let status = timeout(FOR_EVER, never_complete(channel).await).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "TOO_MANY_UNFINISHED");
+    assert!(status.get_details_retry_info().is_some());
+    // What is complete is answered, also of the same caller.
+    server.client.clone().issue_metabase_token(request()).await.unwrap();
+    held.iter().for_each(JoinHandle::abort);
+    wait_for(&server, "caller_rpcs_total{caller=\"shop\",code=\"CANCELLED\"}", 16).await;
+    let again = never_complete(connect(&server).await).await;
+    wait_for(&server, "rpcs_in_flight", 1).await;
+    assert!(!again.is_finished());
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled() {
-    let server = TestServer::with(&with_limits("deadline = \"5m\"")).await;
+    let server = TestServer::with(&with_limits("deadline = \"5m\", body_timeout = \"5m\"")).await;
     let cancelled = format!("rpcs_total{{method=\"{METHOD}\",code=\"CANCELLED\"}}");
     // Takes the request back.
     let rpc = never_complete(connect(&server).await).await;
@@ -228,7 +268,7 @@ async fn connections_without_an_rpc_are_asked_to_leave_and_their_room_is_free_ag
         wait_for(&server, "connections_ended_total{listener=\"grpc\",reason=\"idle\"}", round).await;
     }
     // An RPC in flight keeps its connection, however long it takes.
-    let text = with_limits("idle_timeout = \"1s\", deadline = \"2500ms\"");
+    let text = with_limits("idle_timeout = \"1s\", deadline = \"2500ms\", body_timeout = \"5m\"");
     let server = TestServer::with(&text).await;
     let status = never_complete(connect(&server).await).await.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
@@ -253,7 +293,9 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
     failed.retain(|status| !is_unprocessed(status));
     assert!(failed.is_empty(), "of {asked}: {failed:?}");
     // One that holds on is cut off after the grace period.
-    let text = with_limits("max_connection_age = \"1s\", max_connection_age_grace = \"1s\", deadline = \"5m\"");
+    let text = with_limits(
+        "max_connection_age = \"1s\", max_connection_age_grace = \"1s\", deadline = \"5m\", body_timeout = \"5m\"",
+    );
     let server = TestServer::with(&text).await;
     let rpc = never_complete(connect(&server).await).await;
     timeout(FOR_EVER, rpc).await.unwrap().unwrap().unwrap_err();
@@ -262,7 +304,9 @@ async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
 
 #[tokio::test]
 async fn a_connection_has_so_many_requests_in_flight_and_the_next_one_waits_at_the_client() {
-    let server = TestServer::with(&with_limits("max_streams_per_connection = 1, deadline = \"5m\"")).await;
+    let server =
+        TestServer::with(&with_limits("max_streams_per_connection = 1, deadline = \"5m\", body_timeout = \"5m\""))
+            .await;
     let channel = connect(&server).await;
     // Once the server's settings are known to the client.
     HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();

@@ -12,7 +12,7 @@ use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
 use super::{Authenticator, Unauthenticated};
-use crate::transport::noted::Notes;
+use crate::transport::notes::Notes;
 
 /// A service that only proven callers reach.
 #[derive(Clone, Debug)]

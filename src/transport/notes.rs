@@ -1,0 +1,41 @@
+//! What the layers below tell the outermost one about a request: whose it is, and whether its client has gone.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use http::Extensions;
+
+use crate::domain::caller::Caller;
+
+/// About one request.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    caller: OnceLock<Caller>,
+    is_cancelled: AtomicBool,
+}
+
+impl Notes {
+    /// Notes who has proven to be the caller of the request with these extensions.
+    pub(super) fn proven(extensions: &Extensions, caller: &Caller) {
+        if let Some(notes) = extensions.get::<Arc<Self>>() {
+            let _ = notes.caller.set(caller.clone());
+        }
+    }
+
+    /// None = nobody has proven to be.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
+    }
+
+    /// Notes that the client took the request back, or went away, before the request was complete.
+    pub(super) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
