@@ -118,7 +118,7 @@ where
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Ok(status::deadline_exceeded().into_http()))
             }
-            AnswerProjection::Shed => Poll::Ready(Ok(status::overloaded().into_http())),
+            AnswerProjection::Shed => Poll::Ready(Ok(status::overloaded_answer())),
         }
     }
 }

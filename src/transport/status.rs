@@ -1,8 +1,10 @@
 //! Every error as a `tonic::Status` with google.rpc details. Nowhere else builds one.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
-use tonic::{Code, Status};
+use http::{HeaderMap, Response};
+
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::{MAX_REQUEST_BYTES, authenticate::Unauthenticated, bearer::InvalidBearer};
@@ -67,11 +69,19 @@ pub(super) fn unauthenticated(error: &Unauthenticated) -> Status {
 }
 
 /// Too many RPCs are in flight. Says nothing about the caller, which has not been looked at.
-pub(super) fn overloaded() -> Status {
+fn overloaded() -> Status {
     let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER_OVERLOAD));
     details.set_error_info("OVERLOADED", DOMAIN, HashMap::new());
     let message = "too many requests are in flight; try another replica, or this one a little later";
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// [`overloaded`] as an answer, made once: a refusal that costs as much as what it refuses protects nothing.
+pub(super) fn overloaded_answer() -> Response<Body> {
+    static HEAD: LazyLock<HeaderMap> = LazyLock::new(|| overloaded().into_http::<Body>().into_parts().0.headers);
+    let mut answer = Response::new(Body::empty());
+    answer.headers_mut().clone_from(&HEAD);
+    answer
 }
 
 pub(super) fn deadline_exceeded() -> Status {
