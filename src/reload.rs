@@ -133,8 +133,14 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if config.server != self.server || (&config.audit, &config.tracing) != (&self.fixed.0, &self.fixed.1) {
-            tracing::warn!("A change of [server], [audit] or [tracing] takes a restart; everything else is in force");
+        let fixed = [
+            ("[server]", config.server != self.server),
+            ("[audit]", config.audit != self.fixed.0),
+            ("[tracing]", config.tracing != self.fixed.1),
+        ];
+        let changed: Vec<&str> = fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect();
+        if !changed.is_empty() {
+            tracing::warn!("A change of {} takes a restart; everything else is in force", changed.join(" and "));
         }
         self.stamps = stamps;
         let number = self.generations.replace(loaded.generation);
