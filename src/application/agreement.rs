@@ -138,7 +138,9 @@ impl Keys {
         let is_same = |key: &SigningKey| key.is_same(signed);
         if is_same(&self.current) || self.next.as_ref().is_some_and(is_same) {
             let next_signs = !is_same(&self.current);
-            let seen = previous.knowledge.seen.load_full();
+            let signing = if next_signs { Which::Next } else { Which::Current };
+            // The role of the secret may have changed, at the end of a rotation; that it signs is nothing new.
+            let seen = previous.seen().map(|seen| Arc::new(Seen { signing, ..*seen }));
             self.knowledge = Arc::new(Knowledge { next_signs: AtomicBool::new(next_signs), seen: seen.into() });
         }
     }

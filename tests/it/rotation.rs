@@ -198,3 +198,24 @@ async fn a_rotation_is_prepared_observed_activated_and_retired_by_reloads() {
     assert_eq!(rotating.judge(&old).await.0, AuthStatusReason::SignatureMismatch);
     assert_eq!(rotating.metabase.users(), 0);
 }
+
+/// Step 4 as docs/operations.md has it: one edit of the configuration, no file of a secret touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_finished_by_one_edit_and_nothing_is_said_to_change_by_it() {
+    let rotating = Rotating::start(Era::ToSession, true).await;
+    rotating.is_in("agrees").await;
+    rotating.metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
+    wait_for(&rotating.served, &signs_with("next_shared_secret"), 1).await;
+    let (file, next) = (rotating.dir.path().join("mts.toml"), rotating.dir.path().join("next").display().to_string());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace(&format!("next_shared_secret = {{ file = \"{next}\" }}"), "");
+    let old = rotating.dir.path().join("secret").display().to_string();
+    std::fs::write(&file, text.replace(&old, &next)).unwrap();
+    // The first look after the reload.
+    wait_for(&rotating.served, &signs_with("shared_secret"), 1).await;
+    rotating.is_in("agrees").await;
+    assert!(is_signed_with(&rotating.token().await, OTHER_SECRET));
+    rotating.served.signal("-TERM");
+    let (_, _, log) = rotating.served.wait();
+    assert_eq!(log.matches("Another secret signs from now on").count(), 1, "{log}");
+}
