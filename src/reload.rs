@@ -98,7 +98,7 @@ impl Reloader {
         // After a failure every look tries again: what is missing may be a file that nobody watches yet.
         if is_forced || errors.generation.is_some() || !self.stamps.are_current() {
             let error = self.reload_generation().err();
-            self.report("configuration", error, &mut errors.generation);
+            self.report("configuration", error, is_forced, &mut errors.generation);
         }
         if let Some((stamps, tls)) = &mut self.tls
             && (is_forced || errors.tls.is_some() || !stamps.are_current())
@@ -106,13 +106,13 @@ impl Reloader {
             // Taken before the files are read: a change in between is seen at the next look.
             *stamps = FileStamps::take(tls.files().paths());
             let error = tls.reload().err().map(|error| error.to_string());
-            self.report("tls", error, &mut errors.tls);
+            self.report("tls", error, is_forced, &mut errors.tls);
         }
         let (stamps, issuers) = &mut self.issuers;
         if is_forced || errors.issuers.is_some() || !stamps.are_current() {
             *stamps = FileStamps::take(self.server.proofs.key_files());
             let error = issuers.reload().err().map(|error| error.to_string());
-            self.report("issuers", error, &mut errors.issuers);
+            self.report("issuers", error, is_forced, &mut errors.issuers);
         }
     }
 
@@ -148,19 +148,19 @@ impl Reloader {
         Ok(())
     }
 
-    /// Says what has changed since the last time, once.
-    fn report(&self, what: &'static str, error: Option<String>, last: &mut Option<String>) {
+    /// Says what has changed since the last time, once; and whatever it is to somebody who asked by a signal.
+    fn report(&self, what: &'static str, error: Option<String>, is_forced: bool, last: &mut Option<String>) {
         let number = self.generations.number();
-        if error.is_none() || error != *last {
-            self.audit.note(&Event::Reloaded { what, succeeded: error.is_none(), generation: number });
-        }
+        let is_new = error != *last;
         match &error {
             None => {
                 self.metrics.reloaded(what, true);
                 tracing::info!(what, generation.number = number, "Reloaded");
             }
-            Some(errors) if error != *last => {
-                self.metrics.reloaded(what, false);
+            Some(errors) if is_new || is_forced => {
+                if is_new {
+                    self.metrics.reloaded(what, false);
+                }
                 for error in errors.lines() {
                     tracing::error!(
                         what,
@@ -170,6 +170,9 @@ impl Reloader {
                 }
             }
             Some(_) => {}
+        }
+        if error.is_none() || is_new || is_forced {
+            self.audit.note(&Event::Reloaded { what, succeeded: error.is_none(), generation: number });
         }
         *last = error;
     }

@@ -541,3 +541,23 @@ async fn a_full_disk_keeps_tokens_back_and_room_brings_them_again() {
     assert!(received.len() > 50 && received.iter().all(|fingerprint| text.contains(fingerprint)));
     assert_eq!((verify(&taken).0, verify(&log).0), (Some(0), Some(0)));
 }
+
+/// Whoever signals has mended something, or thinks so, and wants to know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_was_asked_for_and_fails_again_is_told_again() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    let file = folder.0.path().join("mts.toml");
+    let failures = |count: usize| {
+        while fs::read_to_string(folder.log()).unwrap().matches("\"succeeded\":false").count() < count {
+            std::thread::yield_now();
+        }
+    };
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[audit]", "[audti]")).unwrap();
+    failures(1);
+    served.signal("-HUP");
+    failures(2);
+    let log = stop(served);
+    assert_eq!(log.matches("Not reloaded, the last good one stays in force: ").count(), 2, "{log}");
+}
