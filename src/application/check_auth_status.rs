@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{
     auth_status::{AuthStatus, AuthStatusReason, Judgement},
     caller::Caller,
-    instance::Environment,
+    instance::{Environment, Instance},
     policy::Denial,
     time::UnixTime,
     token::Fingerprint,
@@ -83,18 +83,21 @@ impl CheckAuthStatus {
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current_owned();
         let by = || By::new(caller, generation.policy().name(caller));
-        let denied = |denial: &Denial| {
-            self.audit.note(&Event::StatusDenied { by: by(), instance, reason: denial.reason.code() });
+        let denied = |denial: &Denial, instance: &Instance| {
+            let (instance, reason) = (instance.name.as_str(), denial.reason.code());
+            self.audit.note(&Event::StatusDenied { by: by(), instance, reason });
         };
         let found = generation.admit(caller, instance).map_err(|not_admitted| {
-            if let NotAdmitted::Denied(denial) = &not_admitted {
-                denied(denial);
+            if let NotAdmitted::Denied(denial) = &not_admitted
+                && let Ok(found) = generation.instance(instance)
+            {
+                denied(denial, &found.instance);
             }
             CheckError::NotAdmitted(not_admitted)
         })?;
         let decided = generation.policy().decide_status_check(caller, &found.instance.name);
         self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
-        decided.inspect_err(denied).map_err(CheckError::Denied)?;
+        decided.inspect_err(|denial| denied(denial, &found.instance)).map_err(CheckError::Denied)?;
         if let (true, Credential::Jwt(jwt)) = (live && found.live.is_some(), &credential) {
             let (instance, fingerprint) = (found.instance.name.as_str(), Fingerprint::of(jwt).to_string());
             self.audit.note(&Event::LiveCheckBegun { by: by(), instance, fingerprint });

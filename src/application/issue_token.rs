@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::{
     caller::Caller,
+    instance::Instance,
     policy::{Decision, Denial},
     time::UnixTime,
     token::{Fingerprint, SignedToken, exchange_deadline},
@@ -91,7 +92,8 @@ impl IssueToken {
     ) -> Result<(IssuedToken, Option<Vec<u8>>), IssueError> {
         let generation = self.generations.current();
         let by = || By::new(caller, generation.policy().name(caller));
-        let denied = |denial: &Denial, person| {
+        let denied = |denial: &Denial, instance: &Instance, person| {
+            let instance = instance.name.as_str();
             let (reason, field, generation) = (denial.reason.code(), denial.field.as_str(), self.generations.number());
             self.audit.note(&Event::TokenDenied { by: by(), instance, person, reason, field, generation });
         };
@@ -101,7 +103,7 @@ impl IssueToken {
                 if let NotAdmitted::Denied(denial) = &not_admitted
                     && let Ok(found) = generation.instance(instance)
                 {
-                    denied(denial, None);
+                    denied(denial, &found.instance, None);
                     self.shadow.refused(&generation, caller, &found.instance, denial, unverified);
                 }
                 return Err(IssueError::NotAdmitted(not_admitted));
@@ -116,7 +118,7 @@ impl IssueToken {
         let permit = match self.shadow.decide(&generation, caller, request) {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => {
-                denied(&denial, person);
+                denied(&denial, &found.instance, person);
                 return Err(IssueError::Denied(denial));
             }
         };

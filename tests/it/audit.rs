@@ -124,6 +124,8 @@ async fn every_decision_is_one_record_with_names_and_no_values() {
     assert_eq!((token["instance"].as_str(), token["signed_with"].as_str()), (Some("main"), Some("shared_secret")));
     let denied = of(&records, "token_denied")[0];
     assert_eq!((denied["reason"].as_str(), denied["subject"].as_str()), (Some("USER_DENIED"), Some("eve@example.com")));
+    // The request named none: the only one there is.
+    assert_eq!(denied["instance"], "main");
     let checked = of(&records, "status_checked")[0];
     assert_eq!((checked["status"].as_str(), checked["reason"].as_str()), (Some("success"), Some("ACCEPTED")));
     assert_eq!(checked["fingerprint"], issued.token_fingerprint);

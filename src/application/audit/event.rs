@@ -71,7 +71,7 @@ pub enum Event<'a> {
         /// Who asked.
         #[serde(flatten)]
         by: By<'a>,
-        /// As asked for.
+        /// Of which instance.
         instance: &'a str,
         /// `google.rpc.ErrorInfo.reason`
         reason: &'static str,
@@ -81,7 +81,7 @@ pub enum Event<'a> {
         /// Who asked.
         #[serde(flatten)]
         by: By<'a>,
-        /// As asked for.
+        /// Of which instance.
         instance: &'a str,
         /// For whom; none if the request was refused before it was looked at.
         #[serde(flatten)]
