@@ -126,7 +126,13 @@ impl CheckAuthStatus {
         match credential {
             Credential::Jwt(jwt) => {
                 let mut local = judge::judge(&jwt, &found.instance, &found.keys, now);
-                local.warnings.extend(found.keys.seen().and_then(|seen| warn(&seen, now)));
+                if let Some(seen) = found.keys.seen() {
+                    // SUCCESS is about the token; that nobody gets in with it at present is the message, not a footnote.
+                    if let (AuthStatus::Success, Some(message)) = (local.status, qualify(&seen, now)) {
+                        local.message = message;
+                    }
+                    local.warnings.extend(warn(&seen, now));
+                }
                 if live { Ok(metabase?.check_jwt(jwt, local, budget, now, &self.tasks).await) } else { Ok(local) }
             }
             Credential::SessionId(id) => Ok(metabase?.check_session(&id, budget, now).await),
@@ -146,9 +152,24 @@ impl CheckAuthStatus {
     }
 }
 
+/// What to say of a good token where the last look told that Metabase takes none of this service.
+fn qualify(seen: &Seen, now: UnixTime) -> Option<String> {
+    let why = match seen.state {
+        State::Disagrees => "it held another secret than the one that signs here".to_owned(),
+        State::Unknown(refused @ (Refused::LicenseRequired | Refused::SsoNotEnabled)) => format!("it {refused}"),
+        State::Agrees | State::Unknown(_) => return None,
+    };
+    let age = seconds_since(seen, now);
+    Some(format!("The token is as it should be, but Metabase would refuse it: when asked {age} s ago, {why}."))
+}
+
+fn seconds_since(seen: &Seen, now: UnixTime) -> i64 {
+    now.seconds().saturating_sub(seen.at.seconds()).max(0)
+}
+
 /// What the last look at Metabase told against every token.
 fn warn(seen: &Seen, now: UnixTime) -> Option<String> {
-    let age = now.seconds().saturating_sub(seen.at.seconds()).max(0);
+    let age = seconds_since(seen, now);
     match (seen.state, seen.skew) {
         (State::Disagrees, _) => Some(format!(
             "When asked {age} s ago, Metabase held another secret than the one that signs here: it refuses every token of this service."

@@ -6,7 +6,8 @@ use std::{
 };
 
 use metabase_token_service::transport::proto::{
-    AuthStatusReason, CheckAuthStatusRequest, IssueMetabaseTokenRequest, check_auth_status_request::Credential,
+    AuthStatusReason, CheckAuthStatusRequest, CheckAuthStatusResponse, IssueMetabaseTokenRequest,
+    check_auth_status_request::Credential,
     metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use tempfile::TempDir;
@@ -56,11 +57,15 @@ impl Rotating {
     }
 
     async fn judge(&self, jwt: &str) -> (AuthStatusReason, Vec<String>) {
+        let response = self.judgement(jwt).await;
+        (response.reason(), response.warnings)
+    }
+
+    async fn judgement(&self, jwt: &str) -> CheckAuthStatusResponse {
         let credential = Some(Credential::Jwt(jwt.to_owned()));
         let request = CheckAuthStatusRequest { credential, ..CheckAuthStatusRequest::default() };
         let mut client = MetabaseTokenServiceClient::new(self.channel.clone());
-        let response = client.check_auth_status(request).await.unwrap().into_inner();
-        (response.reason(), response.warnings)
+        client.check_auth_status(request).await.unwrap().into_inner()
     }
 }
 
@@ -150,9 +155,11 @@ async fn an_unreachable_metabase_or_a_third_secret_changes_nothing() {
         assert_eq!(rotating.health("metabase/main").await, ServingStatus::NotServing);
         assert_eq!(rotating.health("readiness").await, ServingStatus::Serving);
     }
-    let (reason, warnings) = rotating.judge(&rotating.token().await).await;
-    assert_eq!(reason, AuthStatusReason::Accepted);
-    assert!(warnings.iter().any(|warning| warning.contains("Metabase held another secret")), "{warnings:?}");
+    let judged = rotating.judgement(&rotating.token().await).await;
+    assert_eq!(judged.reason(), AuthStatusReason::Accepted);
+    assert!(judged.warnings.iter().any(|warning| warning.contains("Metabase held another secret")), "{judged:?}");
+    // Nobody who reads the message alone is misled.
+    assert!(judged.message.contains("but Metabase would refuse it: when asked "), "{judged:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
