@@ -138,7 +138,8 @@ impl Reloader {
             ("[audit]", config.audit != self.fixed.0),
             ("[tracing]", config.tracing != self.fixed.1),
         ];
-        let changed: Vec<&str> = fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect();
+        let changed: Vec<&str> =
+            fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect();
         if !changed.is_empty() {
             tracing::warn!("A change of {} takes a restart; everything else is in force", changed.join(" and "));
         }

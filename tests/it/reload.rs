@@ -186,11 +186,7 @@ async fn a_bad_file_leaves_the_last_good_one_in_force_and_says_so() {
 
     served.signal("-TERM");
     let (_, _, log) = served.wait();
-    for line in [
-        "leeway: unknown field",
-        "the secret has 5 bytes",
-        "A change of [server] takes a restart",
-    ] {
+    for line in ["leeway: unknown field", "the secret has 5 bytes", "A change of [server] takes a restart"] {
         assert!(log.contains(line), "{line} in\n{log}");
     }
     assert!(!log.contains(OTHER_SECRET));
