@@ -120,7 +120,10 @@ pub enum WeakSecret {
     )]
     NotUtf8,
     /// The classic of `echo secret > file`.
-    #[error("the secret ends with a line break, which would become part of the key; write it with `printf %s`")]
+    #[error(
+        "the secret ends with a line break, which would become part of the key; write it with `printf %s` or \
+             `metabase-token-service keygen > FILE`"
+    )]
     TrailingNewline,
     /// Metabase trims nothing, so nothing is trimmed here.
     #[error("the secret begins or ends with white space, which would become part of the key; remove it")]

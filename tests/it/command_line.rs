@@ -140,12 +140,17 @@ fn health_tells_by_exit_code() {
 fn keygen_makes_a_secret_that_the_service_accepts() {
     let keygen = || outcome(&run(&mut program(&["keygen"])));
     let (code, secret, _) = keygen();
-    let secret = secret.strip_suffix('\n').unwrap();
     assert_eq!((code, secret.len()), (Some(0), 64));
     assert!(secret.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
-    assert_ne!(keygen().1.trim_end(), secret);
-    let served = Served::dev(program(&[]).env("METABASE_JWT_SHARED_SECRET", secret));
+    assert_ne!(keygen().1, secret);
+    let served = Served::dev(program(&[]).env("METABASE_JWT_SHARED_SECRET", &secret));
     assert!(served.announced.contains("signing with the secret in METABASE_JWT_SHARED_SECRET"), "{}", served.announced);
+    // As README.md has it: a file that the shell makes.
+    let dir = config_dir(CONFIG, "");
+    let file = std::fs::File::create(dir.path().join("secret")).unwrap();
+    assert!(program(&["keygen"]).stdout(file).status().unwrap().success());
+    let (code, _, err) = outcome(&run(program(&["config", "check"]).arg(dir.path().join("mts.toml"))));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
 }
 
 #[test]
