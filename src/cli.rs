@@ -63,7 +63,7 @@ enum Command {
     ///
     /// Exit code: 0 = nothing failed, 3 = a check failed, 78 = the configuration cannot be used.
     Doctor(Doctor),
-    /// Print a fresh secret: 64 hexadecimal digits.
+    /// Print a fresh secret: 64 hexadecimal digits, into a file or a pipe without a line break.
     Keygen,
 }
 

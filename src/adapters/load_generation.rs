@@ -152,7 +152,10 @@ impl Loading<'_> {
 
     fn instance(&mut self, one: &InstanceConfig) -> Option<InstanceWithKey> {
         let current = self.key(&one.shared_secret, &one.shared_secret_location);
-        let next = one.next_shared_secret.as_ref().map(|(source, location)| self.key(source, location));
+        let next = match &one.next_shared_secret {
+            Some((source, location)) => self.next_key(source, location, current.as_ref()),
+            None => Some(None),
+        };
         let ca = one.api_ca.as_ref();
         let http = one.api_url().map(|url| MetabaseHttp::new(url, ca.map(|(path, _)| path.as_path())));
         let live = match http.transpose() {
@@ -162,7 +165,6 @@ impl Loading<'_> {
                 None
             }
         };
-        let next = next.map_or(Some(None), |next| next.map(Some));
         Some(InstanceWithKey {
             instance: Arc::new(one.instance.clone()),
             keys: Keys::new(current?, next?),
@@ -172,22 +174,55 @@ impl Loading<'_> {
     }
 
     fn key(&mut self, source: &SecretSource, location: &Location) -> Option<SigningKey> {
-        let LoadedSecret { secret, warning } = match secret_sources::load(source) {
-            Ok(loaded) => loaded,
+        let secret = self.read(source, location)?;
+        Some(self.admit(secret, location))
+    }
+
+    /// The outer none: it cannot be used; the inner: there is none beside the instance's own `current`.
+    ///
+    /// Both are the same between two steps at the end of a rotation, when the file of `shared_secret` holds the new secret already
+    /// and the configuration still names it as the next one; and at the beginning, when the new one is still to come. A refusal would
+    /// keep whatever is started just then from starting, in the midst of a rotation and for nothing: there is one secret, it
+    /// signs, and the same configuration without `next_shared_secret` is good. So it is a warning.
+    fn next_key(
+        &mut self,
+        source: &SecretSource,
+        location: &Location,
+        current: Option<&SigningKey>,
+    ) -> Option<Option<SigningKey>> {
+        let secret = self.read(source, location)?;
+        if current.is_some_and(|current| current.is_same(&SigningKey::new(&secret))) {
+            let rule = "is the secret that `shared_secret` is: the rotation is finished, remove next_shared_secret; if it has yet to begin, \
+                        put the new secret there";
+            let (file, location) = (self.file.to_owned(), location.clone());
+            self.warnings.push(ConfigError { file, location, rule: rule.to_owned() }.to_string());
+            return Some(None);
+        }
+        Some(Some(self.admit(secret, location)))
+    }
+
+    fn read(&mut self, source: &SecretSource, location: &Location) -> Option<SharedSecret> {
+        match secret_sources::load(source) {
+            Ok(LoadedSecret { secret, warning }) => {
+                self.warnings.extend(warning);
+                Some(secret)
+            }
             Err(error) => {
                 self.fail(location, &error);
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn admit(&mut self, secret: SharedSecret, location: &Location) -> SigningKey {
         // Metabase checks no audience: with one secret, a token of one instance signs in to the other.
         if self.secrets.iter().any(|earlier| earlier.is_same_key(&secret)) {
-            let rule = "is used elsewhere, too: instances of one secret accept each other's tokens, and a rotation needs a new \
-                        one; make one with `metabase-token-service keygen`";
+            let rule = "is used elsewhere, too: instances of one secret accept each other's tokens, and no key of anything else \
+                        may be a secret of Metabase; make one with `metabase-token-service keygen`";
             self.fail(location, &rule);
         }
         let key = SigningKey::new(&secret);
         self.secrets.push(secret);
-        self.warnings.extend(warning);
-        Some(key)
+        key
     }
 }

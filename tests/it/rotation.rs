@@ -7,8 +7,7 @@ use std::{
 
 use metabase_token_service::transport::proto::{
     AuthStatusReason, CheckAuthStatusRequest, CheckAuthStatusResponse, IssueMetabaseTokenRequest,
-    check_auth_status_request::Credential,
-    metabase_token_service_client::MetabaseTokenServiceClient,
+    check_auth_status_request::Credential, metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, program},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run},
     reload::{GENERATION, metric, wait_for},
     standin::{ERAS, Era, Fault, Metabase, token},
 };
@@ -225,4 +224,27 @@ async fn a_rotation_is_finished_by_one_edit_and_nothing_is_said_to_change_by_it(
     rotating.served.signal("-TERM");
     let (_, _, log) = rotating.served.wait();
     assert_eq!(log.matches("Another secret signs from now on").count(), 1, "{log}");
+}
+
+/// Step 4 where the contents of the files change: whatever is started or reloaded in between goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_next_secret_that_is_the_current_one_is_a_warning_and_stops_nothing() {
+    let rotating = Rotating::start(Era::ToSession, true).await;
+    rotating.is_in("agrees").await;
+    rotating.metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
+    wait_for(&rotating.served, &signs_with("next_shared_secret"), 1).await;
+    std::fs::write(rotating.dir.path().join("secret"), OTHER_SECRET).unwrap();
+    wait_for(&rotating.served, GENERATION, 2).await;
+    assert!(is_signed_with(&rotating.token().await, OTHER_SECRET));
+    let warning = "next_shared_secret: is the secret that `shared_secret` is: the rotation is finished, remove next_shared_secret";
+    let file = rotating.dir.path().join("mts.toml");
+    let (code, out, err) = outcome(&run(program(&["config", "check"]).arg(&file)));
+    assert!(code == Some(0) && out.contains(&format!("# warning: {}:", file.display())), "{out}{err}");
+    assert!(out.contains(warning), "{out}");
+    let started = Served::start(program(&["serve", "--config"]).arg(&file));
+    let channel = Channel::from_shared(format!("http://{}", started.address())).unwrap().connect().await.unwrap();
+    assert!(is_signed_with(&issue(&channel).await, OTHER_SECRET));
+    rotating.served.signal("-TERM");
+    let (_, _, log) = rotating.served.wait();
+    assert!(log.contains(warning), "{log}");
 }
