@@ -4,6 +4,7 @@
 //! finish what is in flight within the grace period, leave.
 
 mod errors;
+mod files;
 
 use std::{
     future::{Future, pending},
@@ -16,7 +17,10 @@ use std::{
 use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::errors::{RunError, StartError};
+pub use self::{
+    errors::{RunError, StartError},
+    files::check_files,
+};
 use crate::{
     adapters::{audit_log, file_stamps::FileStamps},
     application::{
@@ -28,10 +32,9 @@ use crate::{
         shadow::Shadow,
         watch_metabase::{settle_rotations, watch_metabase},
     },
-    config::{Config, Drain, Limits, ListenAddress, ServerConfig, TracingConfig},
+    config::{Config, Drain, Limits, ListenAddress, ServerConfig},
     hardening::Confinement,
     lifecycle::{Stop, announce, keep_ending_watches},
-    regular_file,
     reload::{self, Reloader},
     report_metabase,
     telemetry::{Metrics, Tracing},
@@ -46,9 +49,6 @@ use crate::{
         tls::{CurrentTls, TlsError},
     },
 };
-
-/// Bytes of a file of CAs.
-const MAX_CA_BYTES: usize = 1024 * 1024;
 
 /// A server whose addresses are bound and whose parts are built; connections wait until [`App::run`].
 #[derive(Debug)]
@@ -97,24 +97,6 @@ pub struct Addresses {
     pub metrics: SocketAddr,
 }
 
-/// Reads the files that the listener needs, as [`App::bind`] does.
-///
-/// # Errors
-/// They cannot be used.
-pub fn check_files(server: &ServerConfig) -> Result<(), StartError> {
-    let metrics = Arc::default();
-    load_tls(server, &metrics)?;
-    Issuers::load(&server.proofs.jwt, &metrics)?;
-    Ok(())
-}
-
-fn start_tracing(config: &TracingConfig) -> Result<Arc<Tracing>, StartError> {
-    let ca = config.ca.as_deref().map(|path| regular_file::read(path, MAX_CA_BYTES)).transpose();
-    let ca = ca.map_err(|error| StartError::Tracing(format!("otlp_ca: {error}")))?;
-    let tracing = Tracing::start(config.endpoint.as_str(), ca.as_ref().map(|pem| pem.as_slice()), config.sample_ratio);
-    tracing.map(Arc::new).map_err(|error| StartError::Tracing(error.to_string()))
-}
-
 fn load_tls(server: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Option<Arc<CurrentTls>>, TlsError> {
     let files = server.tls.clone();
     let tls =
@@ -135,7 +117,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let Config { server, audit: audit_config, tracing: tracing_config, .. } = config;
-        let tracing = tracing_config.as_ref().map(start_tracing).transpose()?;
+        let tracing = tracing_config.as_ref().map(files::start_tracing).transpose()?;
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
         let metrics = Arc::<Metrics>::default();
         let tls = load_tls(&server, &metrics)?;

@@ -10,7 +10,7 @@ mod verify;
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
 };
@@ -48,12 +48,31 @@ pub enum AuditError {
     Open {
         /// The file or socket.
         path: PathBuf,
+        /// Whether it is to be a file.
+        is_file: bool,
         /// Why not.
         error: io::Error,
     },
     /// The system has no thread for it.
     #[error("audit: {0}")]
     Thread(io::Error),
+}
+
+impl AuditError {
+    /// Whether trying again helps nobody until somebody changes something. A socket may come with its receiver, and another process
+    /// may end.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        use io::ErrorKind::{InvalidData, InvalidInput, NotADirectory, NotFound, PermissionDenied};
+        match self {
+            Self::Key(_) => true,
+            Self::Open { is_file, error, .. } => {
+                let kinds = [InvalidData, InvalidInput, NotADirectory, NotFound, PermissionDenied];
+                *is_file && kinds.contains(&error.kind())
+            }
+            Self::Thread(_) => false,
+        }
+    }
 }
 
 /// Where lines go.
@@ -74,26 +93,41 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
             People::Hashed(Box::new(PseudonymKey::new(&secret_sources::load(source)?.secret)))
         }
     };
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
-        move |error| AuditError::Open { path, error }
-    };
     let mut chain = Chain::default();
     let sink = match &config.sink {
         AuditSink::File(path) => {
             let is_synced = config.durability == Durability::Synced;
-            let sink = FileSink::open(path, is_synced, &mut chain).map_err(failed(path))?;
+            let sink = FileSink::open(path, is_synced, &mut chain).map_err(failed(path, true))?;
             Sink::File(sink)
         }
         AuditSink::Stdout => Sink::Stdout,
-        AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path))?),
-        AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path))?),
+        AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path, false))?),
+        AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path, false))?),
     };
     let (audit, queue) = Audit::new(Arc::clone(&clock), people, metrics.clone());
     let writer = Writer { sink, chain, clock, metrics, is_failing: false, is_opened: false };
     let thread = thread::Builder::new().name("audit-log".to_owned());
     thread.spawn(move || writer.run(queue)).map_err(AuditError::Thread)?;
     Ok(audit)
+}
+
+/// Whether [`open`] could open the sink, without any effect on it.
+///
+/// # Errors
+/// It could not.
+pub fn check(sink: &AuditSink) -> Result<(), AuditError> {
+    match sink {
+        AuditSink::File(path) => file_sink::check(path).map_err(failed(path, true)),
+        AuditSink::Stdout => Ok(()),
+        AuditSink::Syslog(path) | AuditSink::UnixDatagram(path) => {
+            DatagramSink::plain(path).map(drop).map_err(failed(path, false))
+        }
+    }
+}
+
+fn failed(path: &Path, is_file: bool) -> impl FnOnce(io::Error) -> AuditError {
+    let path = path.to_owned();
+    move |error| AuditError::Open { path, is_file, error }
 }
 
 struct Writer {

@@ -24,6 +24,8 @@ use crate::domain::secret::LookAlike;
 pub enum Check {
     /// The configuration and every file it names.
     Configuration,
+    /// Where the audit log goes.
+    Audit,
     /// The protection of the process itself.
     Hardening,
     /// The address of the instance.
@@ -58,6 +60,7 @@ impl Check {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
+            Self::Audit => "audit",
             Self::Hardening => "hardening",
             Self::Url => "url",
             Self::Reachable => "reachable",

@@ -4,7 +4,10 @@ use std::{path::Path, process::ExitCode};
 
 use super::{EX_CONFIG, fail, prefix_lines, print};
 use crate::{
-    adapters::load_generation::{self, LoadedFile},
+    adapters::{
+        audit_log,
+        load_generation::{self, LoadedFile},
+    },
     app,
 };
 
@@ -13,8 +16,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return fail(EX_CONFIG, errors),
     };
-    match app::check_files(&config.server) {
-        Ok(()) => print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective()),
+    let audit = config.audit.as_ref().map(|audit| audit_log::check(&audit.sink)).transpose();
+    match app::check_files(&config).and_then(|()| Ok(audit?)) {
+        Ok(_) => print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective()),
         Err(error) => fail(EX_CONFIG, format_args!("{}: {error}", file.display())),
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::{Doctor, EX_CONFIG, print};
 use crate::{
     adapters::{
+        audit_log,
         clock::SystemClock,
         environment,
         load_generation::{self, LoadedFile},
@@ -22,7 +23,7 @@ use crate::{
         signing_key::SigningKey,
         watch_metabase::settle_rotations,
     },
-    config::{Config, InstanceConfig},
+    config::{AuditConfig, Config, InstanceConfig},
     hardening::{self, Measure, Outcome, Plan},
 };
 
@@ -44,7 +45,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return unusable(&doctor, &name, &errors.to_string()),
     };
-    if let Err(error) = app::check_files(&config.server) {
+    if let Err(error) = app::check_files(&config) {
         return unusable(&doctor, &name, &format!("{name}: {error}"));
     }
     if let Some(unknown) = doctor.instance.iter().find(|name| !config.instances.iter().any(|one| one.name() == **name))
@@ -57,6 +58,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     )];
     let mend = "see docs/configuration.md";
     own.extend(loaded.warnings.iter().map(|warning| Finding::warn(Check::Configuration, warning.as_str(), mend)));
+    own.extend(config.audit.as_ref().map(audit));
     own.extend(harden(&config, &doctor.config));
     let mut sections = vec![Section { instance: None, address: name, findings: own }];
     let chosen = config
@@ -65,6 +67,18 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
         .filter(|one| doctor.instance.is_empty() || doctor.instance.contains(&one.name().to_owned()));
     sections.extend(join_all(chosen.map(|one| examine(one, &config, &loaded.generation, &doctor))).await);
     report(&doctor, &sections, None)
+}
+
+/// Whether the audit log could be opened: without it the service does not start.
+fn audit(audit: &AuditConfig) -> Finding {
+    match audit_log::check(&audit.sink) {
+        Ok(()) => Finding::ok(Check::Audit, "The audit log can be written"),
+        Err(error) => Finding::fail(
+            Check::Audit,
+            error.to_string(),
+            "mend that, or `serve` does not start: no token leaves without its record",
+        ),
+    }
 }
 
 /// Takes the measures of `serve` in a thread of its own, which they end with, to see which would hold.

@@ -81,7 +81,10 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
         Err(error @ (StartError::Keys(_) | StartError::Tls(_) | StartError::Tracing(_))) => {
             return fail(EX_CONFIG, format_args!("{name}{error}"));
         }
-        Err(error @ StartError::Audit(_)) => return fail(1, format_args!("{name}{error}")),
+        Err(StartError::Audit(error)) => {
+            let code = if error.is_lasting() { EX_CONFIG } else { 1 };
+            return fail(code, format_args!("{name}{error}"));
+        }
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
     };
     match app.addresses() {

@@ -342,7 +342,7 @@ fn somebody_elses_file_is_left_alone() {
     for content in ["not a log\n", "not a log", "{\"a\":1}\nnot a log"] {
         fs::write(folder.log(), content).unwrap();
         let (code, _, err) = outcome(&run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml"))));
-        assert!(code == Some(1) && err.contains("is no audit log"), "{err}");
+        assert!(code == Some(78) && err.contains("is no audit log"), "{err}");
         assert_eq!(fs::read_to_string(folder.log()).unwrap(), content);
     }
 }
@@ -562,4 +562,41 @@ async fn a_reload_that_was_asked_for_and_fails_again_is_told_again() {
     failures(2);
     let log = stop(served);
     assert_eq!(log.matches("Not reloaded, the last good one stays in force: ").count(), 2, "{log}");
+}
+
+/// What `serve` would refuse, the commands that look before it say, and make nothing.
+#[test]
+fn a_sink_that_cannot_be_opened_is_found_by_config_check_and_doctor() {
+    let folder = Folder::file();
+    let file = folder.0.path().join("mts.toml");
+    let check = || outcome(&run(program(&["config", "check"]).arg(&file)));
+    assert_eq!(check().0, Some(0));
+    assert!(!folder.log().exists());
+    let missing = folder.0.path().join("none");
+    let text = fs::read_to_string(&file).unwrap();
+    let log = folder.log().display().to_string();
+    let elsewhere = missing.join("audit.jsonl").display().to_string();
+    let receiver = missing.with_extension("sock").display().to_string();
+    for (sink, rule, code) in [
+        (
+            format!("{{ file = \"{elsewhere}\" }}"),
+            format!("the folder {} does not exist: create it", missing.display()),
+            78,
+        ),
+        (format!("{{ file = \"{}\" }}", folder.0.path().display()), "must be a regular file".to_owned(), 78),
+        (format!("{{ syslog = \"{receiver}\" }}"), "nobody receives there: start the receiver".to_owned(), 1),
+    ] {
+        fs::write(&file, text.replace(&format!("{{ file = \"{log}\" }}"), &sink)).unwrap();
+        let (found, out, err) = check();
+        assert_eq!((found, out.as_str()), (Some(78), ""), "{err}");
+        assert!(err.contains("audit.sink: ") && err.contains(&rule), "{err}");
+        let (found, out, _) = outcome(&run(program(&["doctor", "--config"]).arg(&file)));
+        assert!(
+            found == Some(3) && out.contains("  fail  audit          audit.sink: ") && out.contains(&rule),
+            "{out}"
+        );
+        let (found, _, err) = outcome(&run(program(&["serve", "--config"]).arg(&file)));
+        assert!(found == Some(code) && err.contains(&rule), "{err}");
+    }
+    assert!(!missing.exists());
 }

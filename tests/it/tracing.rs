@@ -166,6 +166,14 @@ fn mistakes_in_the_section_are_named_with_their_key() {
             "otlp_endpoint = \"http://otel:4317\"\notlp_ca = \"/ca\"",
             "tracing.otlp_ca: has no use with an http endpoint",
         ),
+        (
+            "otlp_endpoint = \"https://otel:4317\"\notlp_ca = \"/nowhere\"",
+            "tracing: otlp_ca: /nowhere: cannot be read: No such file",
+        ),
+        (
+            "otlp_endpoint = \"https://otel:4317\"\notlp_ca = \"SECRET_FILE\"",
+            "/secret: holds no certificate in PEM form",
+        ),
         ("otlp_endpoint = \"http://otel:4317\"\nsample_ratio = 1.5", "tracing.sample_ratio: must be from 0.0 to 1.0"),
     ] {
         let dir = config_dir(&with_tracing(lines), SECRET);

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::chain::{Chain, Line};
 
 /// Bytes at the end of a file in which its last record is looked for; a record has a few hundred.
@@ -109,12 +111,7 @@ impl FileSink {
         (&self.file).take(MAX_TAIL).read_to_end(&mut tail)?;
         let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let torn = tail.len() - whole;
-        // A mistyped path: nothing of somebody else's file is cut off, and nothing is written into it.
-        let last_line = tail.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-        if last_line.is_some_and(|line| !line.starts_with(b"{")) {
-            let error = "is no audit log: its last line is no record; name another file, or move it away";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-        }
+        check_owner(&tail)?;
         self.cut = torn as u64;
         self.len = len - torn as u64;
         if torn > 0 {
@@ -138,11 +135,11 @@ impl FileSink {
 fn open(path: &Path, is_synced: bool) -> io::Result<(File, (u64, u64))> {
     let mut options = OpenOptions::new();
     // Not to wait for a reader, should it be a pipe.
-    let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| explain(path, error))?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        let error = "must be a regular file, not a folder, pipe, socket or device";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        return Err(not_a_file());
     }
     match file.try_lock() {
         Ok(()) => {}
@@ -154,10 +151,73 @@ fn open(path: &Path, is_synced: bool) -> io::Result<(File, (u64, u64))> {
     }
     if is_synced {
         // The name, too, has to survive.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"));
-        File::open(folder)?.sync_all()?;
+        File::open(folder(path))?.sync_all()?;
     }
     Ok((file, id(&metadata)))
+}
+
+/// Whether [`FileSink::open`] would open it; makes and changes nothing. That another process writes it is as it should be.
+///
+/// # Errors
+/// It would not.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(not_a_file()),
+        Ok(found) => {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).append(true).custom_flags(libc::O_NONBLOCK).open(path);
+            let mut file = file.map_err(|error| explain(path, error))?;
+            let mut tail = Vec::new();
+            file.seek(SeekFrom::Start(found.len().saturating_sub(MAX_TAIL)))?;
+            file.take(MAX_TAIL).read_to_end(&mut tail)?;
+            check_owner(&tail)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && folder(path).is_dir() => {
+            let needed = Access::WRITE_OK | Access::EXEC_OK;
+            let may_create = accessat(CWD, folder(path), needed, AtFlags::EACCESS).map_err(io::Error::from);
+            may_create.map_err(|error| explain(path, error))
+        }
+        Err(error) => Err(explain(path, error)),
+    }
+}
+
+/// A mistyped path: nothing of somebody else's file is cut off, and nothing is written into it.
+fn check_owner(tail: &[u8]) -> io::Result<()> {
+    let last_line = tail.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+    if last_line.is_some_and(|line| !line.starts_with(b"{")) {
+        let error = "is no audit log: its last line is no record; name another file, or move it away";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    Ok(())
+}
+
+fn not_a_file() -> io::Error {
+    let error = "must be a regular file, not a folder, pipe, socket or device; name another in [audit]";
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+/// With what is in the way, and the way out.
+fn explain(path: &Path, error: io::Error) -> io::Error {
+    let folder = folder(path);
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("the folder {} does not exist: create it, or change [audit] sink ({error})", folder.display())
+        }
+        io::ErrorKind::PermissionDenied => {
+            let way_out = "give it to the user that the service runs as, or change [audit] sink";
+            format!(
+                "this user can write neither the file nor into its folder {}: {way_out} ({error})",
+                folder.display()
+            )
+        }
+        io::ErrorKind::IsADirectory => return not_a_file(),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"))
 }
 
 fn id(metadata: &Metadata) -> (u64, u64) {
