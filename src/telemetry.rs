@@ -2,6 +2,7 @@
 
 mod audit;
 mod load;
+mod span_export;
 mod tracing;
 
 use std::{
@@ -42,6 +43,8 @@ pub enum LogFormat {
 /// requests, and requests hold tokens.
 pub fn init_logs(level: LevelFilter, format: LogFormat) -> WorkerGuard {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_target(env!("CARGO_CRATE_NAME"), level);
+    // It tells of every export that fails; `span_export` does once for each outage.
+    let targets = targets.with_target("opentelemetry-otlp", LevelFilter::OFF);
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let lines = fmt::layer().with_writer(writer).with_ansi(io::stderr().is_terminal());
     let lines = match format {

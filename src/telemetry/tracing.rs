@@ -16,6 +16,8 @@ use opentelemetry_sdk::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig};
 
+use super::span_export::Told;
+
 /// For one export, and for the last one at the end.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,7 +64,7 @@ impl Tracing {
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
+            .with_batch_exporter(Told::new(exporter, endpoint))
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
             .with_resource(resource)
             .build();

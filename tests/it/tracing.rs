@@ -129,6 +129,10 @@ async fn a_collector_that_is_away_holds_nothing_up() {
     }
     let log = stop(served);
     assert!(log.contains("Drained"), "{log}");
+    // One line for the whole outage, that names what to look at, and none of the libraries.
+    let told = log.matches("Nobody takes spans at tracing.otlp_endpoint").count();
+    assert_eq!((told, log.contains("opentelemetry"), log.contains(" ERROR ")), (1, false, false), "{log}");
+    assert!(log.contains("endpoint=\"http://127.0.0.1:1/\""), "{log}");
 }
 
 #[tokio::test]
