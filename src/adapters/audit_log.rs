@@ -6,10 +6,11 @@
 mod chain;
 mod datagram_sink;
 mod file_sink;
+mod stdout_sink;
 mod verify;
 
 use std::{
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -22,6 +23,7 @@ use self::{
     chain::{Chain, Line},
     datagram_sink::DatagramSink,
     file_sink::FileSink,
+    stdout_sink::{Progress, StdoutSink},
 };
 use super::secret_sources::{self, SecretError};
 use crate::{
@@ -79,7 +81,7 @@ impl AuditError {
 enum Sink {
     Datagram(DatagramSink),
     File(FileSink),
-    Stdout,
+    Stdout(StdoutSink),
 }
 
 /// Opens the log and begins to write.
@@ -100,7 +102,7 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
             let sink = FileSink::open(path, is_synced, &mut chain).map_err(failed(path, true))?;
             Sink::File(sink)
         }
-        AuditSink::Stdout => Sink::Stdout,
+        AuditSink::Stdout => Sink::Stdout(StdoutSink::open().map_err(failed(Path::new("stdout"), false))?),
         AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path, false))?),
         AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path, false))?),
     };
@@ -207,6 +209,9 @@ impl Writer {
         {
             self.is_opened = false;
         }
+        if let Sink::Stdout(stdout) = &mut self.sink {
+            stdout.finish_line()?;
+        }
         let mut chain = self.chain;
         let mut own = Vec::new();
         if !self.is_opened {
@@ -224,16 +229,22 @@ impl Writer {
         if lines.is_empty() {
             return Ok((0, true, None));
         }
-        let (count, error) = match &mut self.sink {
-            Sink::Datagram(sink) => sink.write(&lines),
-            Sink::File(sink) => all_or_nothing(sink.write(&lines), lines.len()),
-            Sink::Stdout => all_or_nothing(write_stdout(&lines), lines.len()),
+        let Progress { whole: count, begun, error } = match &mut self.sink {
+            Sink::Datagram(sink) => {
+                let (sent, error) = sink.write(&lines);
+                Progress { whole: sent, begun: sent, error }
+            }
+            Sink::File(sink) => match sink.write(&lines) {
+                Ok(()) => Progress { whole: lines.len(), begun: lines.len(), error: None },
+                Err(error) => Progress { whole: 0, begun: 0, error: Some(error) },
+            },
+            Sink::Stdout(sink) => sink.write(&lines),
         };
-        if let Some(last) = count.checked_sub(1).and_then(|last| lines.get(last)) {
+        if let Some(last) = begun.checked_sub(1).and_then(|last| lines.get(last)) {
             self.chain = last.chain;
             self.is_opened = true;
         }
-        Ok((count.saturating_sub(own.len()), count >= own.len(), error))
+        Ok((count.saturating_sub(own.len()), begun >= own.len(), error))
     }
 
     fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Vec<u8> {
@@ -243,18 +254,4 @@ impl Writer {
         }
         event.to_string().into_bytes()
     }
-}
-
-fn all_or_nothing(result: io::Result<()>, lines: usize) -> (usize, Option<io::Error>) {
-    match result {
-        Ok(()) => (lines, None),
-        Err(error) => (0, Some(error)),
-    }
-}
-
-fn write_stdout(lines: &[Line]) -> io::Result<()> {
-    let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied().chain([b'\n'])).collect();
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&text)?;
-    stdout.flush()
 }

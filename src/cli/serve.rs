@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use super::{EX_CONFIG, Serve, block_on, fail, print};
+use super::{EX_CONFIG, Serve, block_on, fail, print, print_aside};
 use crate::{
     adapters::{
         clock::SystemClock,
@@ -10,11 +10,11 @@ use crate::{
         load_generation::{self, Loaded, LoadedFile},
     },
     app::{Addresses, App, StartError, WatchedFile},
-    config::{Config, ListenAddress, SecretSource, parse_listen},
+    config::{AuditConfig, AuditSink, Config, ListenAddress, SecretSource, parse_listen},
     domain::instance::InstanceUrl,
     hardening::{self, Confinement, Plan, Report},
     lifecycle::Stop,
-    telemetry,
+    telemetry::{self, LogFormat},
 };
 
 const SECRET_VARIABLE: &str = "METABASE_JWT_SHARED_SECRET";
@@ -74,6 +74,8 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
     };
     let secret = config.instances.first().map(|one| one.shared_secret.clone());
     let dev_secret = secret.filter(|_| serve.dev);
+    // Its lines are for a program, which a banner among them would break; so are those of a log of JSON.
+    let is_audited_there = matches!(&config.audit, Some(AuditConfig { sink: AuditSink::Stdout, .. }));
     let name =
         serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
     let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
@@ -88,7 +90,16 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
     };
     match app.addresses() {
-        Ok(addresses) => announce(&addresses, dev_secret.as_ref()),
+        Ok(addresses) => {
+            let text = announcement(&addresses, dev_secret.as_ref());
+            tracing::info!(grpc = %addresses.grpc, tls = addresses.has_tls, metrics = %addresses.metrics, "Serving");
+            // Whoever closed the stream does not want to know.
+            match (is_audited_there, serve.log_format) {
+                (false, _) => _ = print(text),
+                (true, LogFormat::Text) => _ = print_aside(text),
+                (true, LogFormat::Json) => {}
+            }
+        }
         Err(error) => return fail(1, error),
     }
     match Box::pin(app.run(stop)).await {
@@ -123,8 +134,8 @@ fn dev() -> Result<(Config, Loaded), String> {
     Ok((config, loaded))
 }
 
-/// Tells where the server is, on standard output; the last line is `ready`.
-fn announce(addresses: &Addresses, dev_secret: Option<&SecretSource>) {
+/// Tells where the server is; the last line is `ready`.
+fn announcement(addresses: &Addresses, dev_secret: Option<&SecretSource>) -> String {
     let security = if addresses.has_tls { "TLS" } else { "plaintext" };
     let mut text =
         format!("gRPC on {} ({security})\nmetrics on http://{}/metrics\n", addresses.grpc, addresses.metrics);
@@ -152,7 +163,5 @@ fn announce(addresses: &Addresses, dev_secret: Option<&SecretSource>) {
              metabase.token.v1.MetabaseTokenService/IssueMetabaseToken\n"
         );
     }
-    tracing::info!(grpc = %addresses.grpc, tls = addresses.has_tls, metrics = %addresses.metrics, "Serving");
-    // Whoever closed standard output does not want to know.
-    let _ = print(format_args!("{text}ready\n"));
+    text + "ready\n"
 }

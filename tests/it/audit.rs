@@ -600,3 +600,25 @@ fn a_sink_that_cannot_be_opened_is_found_by_config_check_and_doctor() {
     }
     assert!(!missing.exists());
 }
+
+#[test]
+fn standard_output_holds_records_and_nothing_else_and_json_logs_are_json() {
+    for format in ["text", "json"] {
+        let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
+        let out = folder.log();
+        let mut serve = program(&["serve", "--log-format", format, "--config"]);
+        let serve = serve.arg(folder.0.path().join("mts.toml")).stdout(File::create(&out).unwrap());
+        let mut child = serve.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let last = if format == "text" { "ready" } else { "\"Serving\"" };
+        let announced: Vec<String> = lines.by_ref().take_while(|line| !line.contains(last)).collect();
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        let logged: Vec<String> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{logged:?}");
+        let is_json = |line: &String| serde_json::from_str::<Value>(line).is_ok();
+        assert_eq!(announced.iter().chain(&logged).all(is_json), format == "json", "{announced:?} {logged:?}");
+        let events: Vec<_> = records(&out).iter().map(|record| record["event"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(events, ["log_opened", "log_closed"]);
+        assert_eq!(verify(&out).0, Some(0));
+    }
+}
