@@ -1,0 +1,126 @@
+//! Chains the records of a batch and writes them at once.
+//!
+//! What cannot be written changes nothing: whoever waits for it is told, the chain goes on from the last record that is there, and
+//! the next batch tries again, so that the log recovers by itself.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::{
+    chain::{Chain, Line},
+    datagram_sink::DatagramSink,
+    file_sink::FileSink,
+    gather::{Batch, Written},
+    stdout_sink::{Progress, StdoutSink},
+};
+use crate::{application::Clock, telemetry::AuditMetrics};
+
+/// Where lines go.
+pub(super) enum Sink {
+    Datagram(DatagramSink),
+    File(FileSink),
+    Stdout(StdoutSink),
+}
+
+/// The one thread that may wait for a disk.
+pub(super) struct Writer {
+    sink: Sink,
+    chain: Chain,
+    clock: Arc<dyn Clock>,
+    metrics: AuditMetrics,
+    is_failing: bool,
+    /// Whether the record that begins the file, or the process, is written.
+    is_opened: bool,
+}
+
+impl Writer {
+    pub(super) const fn new(sink: Sink, chain: Chain, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Self {
+        Self { sink, chain, clock, metrics, is_failing: false, is_opened: false }
+    }
+
+    pub(super) fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
+        // The log begins with the process, and not with its first decision.
+        self.write(&[], 0);
+        while let Some(Batch { mut bodies, missing, closes, written }) = batches.blocking_recv() {
+            if closes {
+                bodies.push(self.event("log_closed", None));
+            }
+            // Whoever gathers has gone with the process.
+            let _ = written.send(self.write(&bodies, missing));
+        }
+    }
+
+    fn write(&mut self, bodies: &[Vec<u8>], missing: u64) -> Written {
+        let result = self.try_write(bodies, missing);
+        let (count, is_marked, error) = match result {
+            Ok(written) => written,
+            Err(error) => (0, false, Some(error)),
+        };
+        self.metrics.written(count, bodies.len() - count, error.is_none());
+        match error {
+            Some(error) if !self.is_failing => {
+                self.is_failing = true;
+                tracing::error!(%error, "The audit log cannot be written: no token leaves until it can");
+            }
+            None if self.is_failing => {
+                self.is_failing = false;
+                tracing::info!("The audit log is written again");
+            }
+            Some(_) | None => {}
+        }
+        Written { count, is_marked }
+    }
+
+    fn try_write(&mut self, bodies: &[Vec<u8>], missing: u64) -> io::Result<(usize, bool, Option<io::Error>)> {
+        if let Sink::File(file) = &mut self.sink
+            && file.follow()?
+        {
+            self.is_opened = false;
+        }
+        if let Sink::Stdout(stdout) = &mut self.sink {
+            stdout.finish_line()?;
+        }
+        let mut chain = self.chain;
+        let mut own = Vec::new();
+        if !self.is_opened {
+            own.push(self.event("log_opened", Some(("version", env!("CARGO_PKG_VERSION").into()))));
+        }
+        if let Sink::File(file) = &mut self.sink
+            && let cut @ 1.. = file.take_cut()
+        {
+            own.push(self.event("log_repaired", Some(("cut_bytes", cut.into()))));
+        }
+        if missing > 0 {
+            own.push(self.event("records_lost", Some(("count", missing.into()))));
+        }
+        let lines: Vec<Line> = own.iter().chain(bodies).map(|body| chain.append(body)).collect();
+        if lines.is_empty() {
+            return Ok((0, true, None));
+        }
+        let Progress { whole: count, begun, error } = match &mut self.sink {
+            Sink::Datagram(sink) => {
+                let (sent, error) = sink.write(&lines);
+                Progress { whole: sent, begun: sent, error }
+            }
+            Sink::File(sink) => match sink.write(&lines) {
+                Ok(()) => Progress { whole: lines.len(), begun: lines.len(), error: None },
+                Err(error) => Progress { whole: 0, begun: 0, error: Some(error) },
+            },
+            Sink::Stdout(sink) => sink.write(&lines),
+        };
+        if let Some(last) = begun.checked_sub(1).and_then(|last| lines.get(last)) {
+            self.chain = last.chain;
+            self.is_opened = true;
+        }
+        Ok((count.saturating_sub(own.len()), begun >= own.len(), error))
+    }
+
+    fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Vec<u8> {
+        let mut event = serde_json::json!({ "event": name, "time": crate::application::audit::time(self.clock.now()) });
+        if let Some((name, value)) = member {
+            event[name] = value;
+        }
+        event.to_string().into_bytes()
+    }
+}
