@@ -13,6 +13,7 @@ mod parse_server;
 mod parse_tracing;
 mod raw;
 mod server;
+mod shapes;
 mod tracing;
 
 use std::{
@@ -190,7 +191,8 @@ impl Config {
     /// Reads the text of a configuration file; `file` names it in errors. Reads no secret.
     ///
     /// # Errors
-    /// Everything that is wrong: syntax and unknown keys stop at the first, the rest comes at once.
+    /// Everything that is wrong, in rounds: the first fault of syntax; else all unknown keys and wrong types; else every rule that
+    /// is broken.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigErrors> {
         parse::parse(text, file)
     }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{StartError, load_tls};
 use crate::{
+    adapters::audit_log,
     config::{Config, TracingConfig},
     regular_file,
     telemetry::Tracing,
@@ -16,16 +17,19 @@ use crate::{
 /// Bytes of a file of CAs.
 const MAX_CA_BYTES: usize = 1024 * 1024;
 
-/// Reads the files that the listener and the exporter of spans need, as [`super::App::bind`] does.
-///
-/// # Errors
-/// They cannot be used.
-pub fn check_files(config: &Config) -> Result<(), StartError> {
+/// Reads the files that the listener and the exporter of spans need, as [`super::App::bind`] does, and looks whether the audit log
+/// could be opened. Empty = all is well.
+#[must_use]
+pub fn check_files(config: &Config) -> Vec<StartError> {
     let metrics = Arc::default();
-    load_tls(&config.server, &metrics)?;
-    Issuers::load(&config.server.proofs.jwt, &metrics)?;
-    config.tracing.as_ref().map(read_ca).transpose()?;
-    Ok(())
+    let audit = config.audit.as_ref().map_or(Ok(()), |audit| audit_log::check(&audit.sink));
+    let checked: [Result<(), StartError>; 4] = [
+        load_tls(&config.server, &metrics).map(drop).map_err(StartError::from),
+        Issuers::load(&config.server.proofs.jwt, &metrics).map(drop).map_err(StartError::from),
+        config.tracing.as_ref().map_or(Ok(()), |tracing| read_ca(tracing).map(drop)),
+        audit.map_err(StartError::from),
+    ];
+    checked.into_iter().filter_map(Result::err).collect()
 }
 
 pub(super) fn start_tracing(config: &TracingConfig) -> Result<Arc<Tracing>, StartError> {

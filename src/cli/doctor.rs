@@ -8,14 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Doctor, EX_CONFIG, print};
 use crate::{
-    adapters::{
-        audit_log,
-        clock::SystemClock,
-        environment,
-        load_generation::{self, LoadedFile},
-        secret_sources,
-    },
-    app,
+    adapters::{audit_log, clock::SystemClock, environment, load_generation::LoadedFile, secret_sources},
+    app::StartError,
     application::{
         audit::Audit,
         diagnose::{self, Canary, Case, Check, Finding, Verdict},
@@ -41,13 +35,12 @@ struct Section {
 
 pub(super) async fn run(doctor: Doctor) -> ExitCode {
     let name = doctor.config.display().to_string();
-    let LoadedFile { config, loaded, .. } = match load_generation::load_file(&doctor.config) {
+    // The audit log is a check of its own.
+    let is_of_the_configuration = |error: &StartError| !matches!(error, StartError::Audit(_));
+    let LoadedFile { config, loaded, .. } = match super::config::load(&doctor.config, is_of_the_configuration) {
         Ok(loaded) => loaded,
-        Err(errors) => return unusable(&doctor, &name, &errors.to_string()),
+        Err(errors) => return unusable(&doctor, &name, &errors),
     };
-    if let Err(error) = app::check_files(&config) {
-        return unusable(&doctor, &name, &format!("{name}: {error}"));
-    }
     if let Some(unknown) = doctor.instance.iter().find(|name| !config.instances.iter().any(|one| one.name() == **name))
     {
         return super::fail(2, format_args!("--instance {unknown:?}: there is no such instance in {name}"));

@@ -15,7 +15,8 @@ use super::{
     CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
     parse_audit, parse_grant, parse_server, parse_tracing,
-    raw::{ClaimKey, RawCaller, RawConfig, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
+    raw::{ClaimKey, RawCaller, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
+    shapes,
 };
 use crate::domain::{
     caller::CallerName,
@@ -50,16 +51,23 @@ impl Problems<'_> {
     pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, text: &Spanned<String>) -> Option<T> {
         self.take(&text.span(), text.get_ref().parse())
     }
+
+    /// As they stand in the file.
+    fn in_order(mut self) -> ConfigErrors {
+        self.errors.sort_by_key(|error| error.location.line);
+        ConfigErrors(self.errors)
+    }
 }
 
 pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let mut problems = Problems { file, locator: Locator::new(text), errors: Vec::new() };
-    let raw: RawConfig = match toml::from_str(text) {
+    let raw = match shapes::read(text) {
         Ok(raw) => raw,
-        Err(error) => {
-            // Only the message: the full form of the error quotes the line, which may hold a misplaced secret.
-            problems.add(&error.span().unwrap_or(0..0), error.message());
-            return Err(ConfigErrors(problems.errors));
+        Err(faults) => {
+            for (span, rule) in faults {
+                problems.add(&span, rule);
+            }
+            return Err(problems.in_order());
         }
     };
     let names: Vec<String> = raw.instances.iter().map(|one| one.name.get_ref().clone()).collect();
@@ -75,7 +83,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
         Some(server) if problems.errors.is_empty() => {
             Ok(Config { server, instances, callers, denied, candidate, tracing, audit })
         }
-        Some(_) | None => Err(ConfigErrors(problems.errors)),
+        Some(_) | None => Err(problems.in_order()),
     }
 }
 

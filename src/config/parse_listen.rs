@@ -36,7 +36,9 @@ pub(crate) fn parse_listen(text: &str, has_tls: bool) -> Result<ListenAddress, S
 }
 
 pub(super) fn parse_socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:50051\"".to_owned())
+    text.parse().map_err(|_| {
+        "must be an IP address and a port, such as \"127.0.0.1:50051\"; names are not looked up".to_owned()
+    })
 }
 
 /// The mode of the Unix socket.

@@ -182,3 +182,45 @@ fn a_server_that_can_authenticate_nobody_says_so() {
     let (code, out, _) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
     assert!(code == Some(0) && out.contains("# warning: no caller can prove who it is"), "{out}");
 }
+
+#[test]
+fn mistakes_of_one_kind_come_at_once_and_in_the_order_of_the_file() {
+    let dir = config_dir(CONFIG, "short");
+    let file = dir.path().join("mts.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let check = || outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+    let lines_of = |err: &str, expected: &[&str]| {
+        let lines: Vec<_> = err.lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), expected.len(), "{err}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{expected} in {line}");
+        }
+    };
+    let wrong = text
+        .replace("[server]", "[server]\n    limits = { max_in_flight = \"9\" }\n    leeway = 1")
+        .replace("tenants = [\"*\"]", "tenants = \"*\"\n    tenant = 1");
+    fs::write(&file, wrong).unwrap();
+    let (code, _, err) = check();
+    assert_eq!(code, EX_CONFIG);
+    lines_of(
+        &err,
+        &[
+            ":3: server.limits.max_in_flight: invalid type: string \"9\", expected a whole number",
+            ":4: server.leeway: unknown field `leeway`",
+            "callers[0].grants[0].tenants: invalid type: string \"*\", expected a list",
+            "callers[0].grants[0].tenant: unknown field `tenant`",
+        ],
+    );
+    let wrong = text.replace("listen = \"127.0.0.1:0\"\n    metrics", "listen = \"localhost:1\"\n    metrics");
+    fs::write(&file, wrong.replace("https://bi.example.com/metabase", "ftp://x")).unwrap();
+    let (_, _, err) = check();
+    lines_of(&err, &[":3: server.listen: must be an IP address and a port", ": instances[0].url: "]);
+    assert!(err.contains("names are not looked up"), "{err}");
+    // Secrets and other files at once.
+    let tls = "[server.tls]\ncertificate = \"/nowhere.pem\"\nprivate_key = \"/nowhere.key\"\n[[instances]]";
+    let audit = "\n[audit]\nsink = { file = \"/nowhere/audit.jsonl\" }\nsubject = \"plain\"\n";
+    fs::write(&file, text.replace("[[instances]]", tls) + audit).unwrap();
+    let (code, _, err) = check();
+    assert_eq!(code, EX_CONFIG);
+    lines_of(&err, &["shared_secret: file", "server.tls: /nowhere.pem: cannot be read", "audit.sink: /nowhere/audit"]);
+}

@@ -182,7 +182,7 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "rate = { per_second = 0 }\n",
-            "mts.toml:8: callers[0].grants[0].rate.per_second: invalid value: integer `0`, expected a nonzero u32",
+            "mts.toml:8: callers[0].grants[0].rate.per_second: invalid value: integer `0`, expected a whole number from 1 on",
         ),
         (
             "max_lifetme = \"1h\"\n",
