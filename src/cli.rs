@@ -7,6 +7,7 @@ mod doctor;
 mod health;
 mod issue;
 mod keygen;
+mod pem;
 mod policy;
 mod serve;
 mod status;
@@ -92,10 +93,10 @@ struct Serve {
 /// Where the service is.
 #[derive(Args, Debug)]
 struct Server {
-    /// Address of the service: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
+    /// Address of the service: `HOST:PORT`, `http://HOST:PORT`, `https://HOST:PORT` (TLS, with --tls-ca) or `unix:/PATH`.
     #[arg(long, value_name = "ADDR", env = "METABASE_TOKEN_SERVICE_ADDRESS", default_value = "127.0.0.1:50051")]
     address: String,
-    /// Speak TLS and trust this CA (PEM).
+    /// Speak TLS, also without https:// in the address, and trust this CA (PEM).
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Client certificate (PEM).

@@ -1,15 +1,15 @@
 //! What the client commands share: connecting, and showing what the server refused.
 
-use std::{error::Error, fmt::Write as _, fs, path::Path, time::Duration};
+use std::{error::Error, fmt::Write as _, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 use tonic::{
-    Response, Status,
+    Code, Response, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
 
-use super::Server;
+use super::{Server, pem};
 
 /// A connection to the service. Whatever is done over it has to be done in time.
 pub(super) struct Connection {
@@ -32,7 +32,7 @@ pub(super) async fn connect(server: &Server) -> Result<Connection, String> {
     let address = server.address.clone();
     let endpoint = Endpoint::from_shared(uri(server)?).map_err(|_| malformed(&address))?;
     let endpoint = match tls(server)? {
-        Some(tls) => endpoint.tls_config(tls).map_err(|error| format!("--tls-ca: {}", with_causes(&error)))?,
+        Some(tls) => endpoint.tls_config(tls).map_err(|error| unusable_tls(&error))?,
         None => endpoint,
     };
     match timeout_at(deadline.at, endpoint.connect()).await {
@@ -94,16 +94,26 @@ fn uri(server: &Server) -> Result<String, String> {
 }
 
 fn tls(server: &Server) -> Result<Option<ClientTlsConfig>, String> {
-    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()));
     let Some(ca) = &server.tls_ca else { return Ok(None) };
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem::certificate("--tls-ca", ca)?));
     if let (Some(certificate), Some(key)) = (&server.tls_certificate, &server.tls_key) {
-        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        let certificate = pem::certificate("--tls-certificate", certificate)?;
+        tls = tls.identity(Identity::from_pem(certificate, pem::private_key("--tls-key", key)?));
     }
     if let Some(name) = &server.tls_server_name {
         tls = tls.domain_name(name);
     }
     Ok(Some(tls))
+}
+
+/// Each file is a good one by itself.
+fn unusable_tls(error: &dyn Error) -> String {
+    let text = with_causes(error);
+    if text.contains("consistent") {
+        format!("--tls-certificate and --tls-key do not go together: give the key of that certificate ({text})")
+    } else {
+        format!("--tls-ca, --tls-certificate or --tls-server-name: {text}")
+    }
 }
 
 /// The error and what it comes from, without repetitions.
@@ -138,6 +148,8 @@ fn with_hint(error: &dyn Error, likely: Option<&str>) -> String {
         ("not valid for name", "the server's certificate has another name: say which with --tls-server-name"),
         ("InvalidContentType", "the server does not speak TLS: leave --tls-ca out"),
         ("Connection refused", "nothing listens there"),
+        ("No such file", "nothing listens there: there is no such socket"),
+        ("Permission denied", "this user may not open the socket: see `listen_mode` and the socket's group"),
         ("frame with invalid size", "the server does not speak plaintext HTTP/2; if it speaks TLS, give --tls-ca"),
     ];
     let known = hints.into_iter().find(|(cause, _)| text.contains(cause)).map(|(_, hint)| hint);
@@ -149,7 +161,15 @@ fn with_hint(error: &dyn Error, likely: Option<&str>) -> String {
 
 /// The code and message, and one line for each violation or reason.
 fn describe(status: &Status) -> String {
-    let mut text = format!("{:?}: {}", status.code(), status.message());
+    let message = match (status.code(), status.message()) {
+        // The libraries of servers say nothing more.
+        (Code::Unimplemented, "") => {
+            "what listens there does not have this RPC; is it the probe port, or another service?"
+        }
+        (_, "") => "the server does not say why",
+        (_, message) => message,
+    };
+    let mut text = format!("{:?}: {message}", status.code());
     let details = status.get_error_details();
     if let Some(bad_request) = details.bad_request() {
         text = format!("{:?}: invalid request", status.code());

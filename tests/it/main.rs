@@ -19,6 +19,7 @@ mod health;
 mod issue_token;
 mod limits;
 mod live;
+mod messages;
 mod metrics;
 mod pki;
 mod process;

@@ -1,0 +1,80 @@
+//! What somebody reads who has made a mistake: it names the thing, the rule and the way out.
+
+use std::fs;
+
+use crate::{
+    harness::{CONFIG, SECRET, Served, config_dir, outcome, program, run},
+    pki::{TestCa, client, uri},
+};
+
+const PERSON: [&str; 6] = ["--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
+
+#[test]
+fn a_tls_file_that_cannot_be_used_is_blamed_by_its_option() {
+    let ca = TestCa::new();
+    ca.server_tls(&[]);
+    let [one, other] = [(); 2].map(|()| ca.issue(&client(vec![uri("spiffe://example.org/web")])));
+    let (certificate, key) = (ca.write("web.pem", &one.certificate), ca.write("web.key", &one.key));
+    let (other_key, text) = (ca.write("other.key", &other.key), ca.write("text", "no PEM"));
+    let (authority, missing) = (ca.path("ca.pem"), ca.path("none.pem"));
+    for (files, message) in [
+        ([&text, &certificate, &key], "--tls-ca TEXT: holds no certificate in PEM form"),
+        (
+            [&key, &certificate, &key],
+            "--tls-ca KEY: holds no certificate in PEM form, but a private key: are two files swapped?",
+        ),
+        ([&missing, &certificate, &key], "--tls-ca MISSING: cannot be read: No such file"),
+        (
+            [&authority, &key, &certificate],
+            "--tls-certificate KEY: holds no certificate in PEM form, but a private key",
+        ),
+        (
+            [&authority, &certificate, &certificate],
+            "--tls-key CERTIFICATE: holds no private key in PEM form, but a certificate",
+        ),
+        ([&authority, &certificate, &other_key], "--tls-certificate and --tls-key do not go together"),
+    ] {
+        let options = ["--tls-ca", "--tls-certificate", "--tls-key"].into_iter().zip(files);
+        let mut command = program(&["health", "--address", "127.0.0.1:1"]);
+        for (option, file) in options {
+            command.arg(option).arg(file);
+        }
+        let (code, _, err) = outcome(&run(&mut command));
+        let message = message
+            .replace("TEXT", text.to_str().unwrap())
+            .replace("KEY", key.to_str().unwrap())
+            .replace("CERTIFICATE", certificate.to_str().unwrap())
+            .replace("MISSING", missing.to_str().unwrap());
+        assert!(code == Some(1) && err.starts_with(&format!("error: {message}")), "{message}: {err}");
+    }
+}
+
+#[test]
+fn an_rpc_of_another_port_and_an_unknown_health_name_are_explained() {
+    let dir = config_dir(&CONFIG.replace("[server]", "[server]\nprobe_listen = \"127.0.0.1:0\""), SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    let probe = served.announced.lines().find_map(|line| line.strip_prefix("health on ")).unwrap();
+    let probe = probe.split(' ').next().unwrap();
+    let (code, _, err) = outcome(&run(program(&["issue", "--address", probe]).args(PERSON)));
+    assert!(code == Some(1) && err.contains("Unimplemented: what listens there does not have this RPC"), "{err}");
+    let (code, _, err) = outcome(&run(&mut program(&["health", "--address", probe, "--service", "ready"])));
+    assert!(
+        code == Some(1) && err.contains("--service \"ready\": the server knows no such name; it knows readiness,"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_unix_socket_that_is_not_there_is_one_where_nothing_listens() {
+    let dir = config_dir(CONFIG, SECRET);
+    let socket = dir.path().join("mts.sock");
+    let address = format!("unix:{}", socket.display());
+    let health = || outcome(&run(&mut program(&["health", "--address", &address])));
+    let (code, _, err) = health();
+    assert!(code == Some(1) && err.contains("nothing listens there: there is no such socket"), "{err}");
+    // Left behind by a process that died.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let (code, _, err) = health();
+    assert!(code == Some(1) && err.contains("nothing listens there ("), "{err}");
+    fs::remove_file(&socket).unwrap();
+}
