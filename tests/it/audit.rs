@@ -295,6 +295,8 @@ async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
     issue(&served).await.unwrap();
     let log = stop(served);
     assert_eq!(log.matches("The audit log cannot be written").count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains("The audit log cannot be written")).unwrap();
+    assert!(line.contains(folder.log().to_str().unwrap()), "{line}");
     assert_eq!(log.matches("The audit log is written again").count(), 1, "{log}");
     assert_eq!(of(&records(&folder.log()), "token_issued").len(), 1);
     assert_eq!(verify(&folder.log()).0, Some(0));

@@ -40,6 +40,10 @@ impl DatagramSink {
         Ok(Self { prefix, ..Self::plain(path)? })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How many of the lines are sent, from the first on, and why not all.
     pub(super) fn write(&mut self, lines: &[Line]) -> (usize, Option<io::Error>) {
         for (index, line) in lines.iter().enumerate() {

@@ -72,6 +72,10 @@ impl FileSink {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes all lines, or none.
     ///
     /// # Errors

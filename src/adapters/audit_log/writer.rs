@@ -23,6 +23,16 @@ pub(super) enum Sink {
     Stdout(StdoutSink),
 }
 
+impl Sink {
+    fn place(&self) -> String {
+        match self {
+            Self::Datagram(sink) => sink.path().display().to_string(),
+            Self::File(sink) => sink.path().display().to_string(),
+            Self::Stdout(_) => "standard output".to_owned(),
+        }
+    }
+}
+
 /// The one thread that may wait for a disk.
 pub(super) struct Writer {
     sink: Sink,
@@ -61,7 +71,11 @@ impl Writer {
         match error {
             Some(error) if !self.is_failing => {
                 self.is_failing = true;
-                tracing::error!(%error, "The audit log cannot be written: no token leaves until it can");
+                tracing::error!(
+                    sink = self.sink.place(),
+                    %error,
+                    "The audit log cannot be written: no token leaves until it can"
+                );
             }
             None if self.is_failing => {
                 self.is_failing = false;
