@@ -1,6 +1,6 @@
 //! Why the server does not start, or does not end well.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ pub enum StartError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// An address cannot be bound.
-    #[error("cannot listen on {address} ({purpose}): {error}")]
+    #[error("cannot listen on {address} ({purpose}): {error}{way_out}", way_out = way_out(.address, .purpose, .error.kind()))]
     Listen {
         /// The address.
         address: String,
@@ -51,4 +51,24 @@ pub enum RunError {
     /// The metrics server failed.
     #[error("the metrics server failed: {0}")]
     Metrics(io::Error),
+}
+
+fn way_out(address: &str, purpose: &str, kind: io::ErrorKind) -> String {
+    let keys = match purpose {
+        "gRPC" => "server.listen or --listen",
+        "probes" => "server.probe_listen",
+        _ => "server.metrics_listen or --metrics-listen",
+    };
+    match (kind, address.strip_prefix("unix:").map(Path::new).and_then(Path::parent)) {
+        (io::ErrorKind::NotFound, Some(folder)) => {
+            format!("; the folder {} does not exist: create it, or change {keys}", folder.display())
+        }
+        (io::ErrorKind::PermissionDenied, Some(folder)) => {
+            format!("; give the folder {} to the user of the service, or change {keys}", folder.display())
+        }
+        (io::ErrorKind::PermissionDenied, None) => format!("; take a port from 1024 on with {keys}"),
+        (io::ErrorKind::AddrInUse, _) => format!("; stop what listens there, or take another address with {keys}"),
+        (io::ErrorKind::AddrNotAvailable, _) => format!("; take an address of this machine with {keys}"),
+        _ => String::new(),
+    }
 }

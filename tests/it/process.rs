@@ -74,6 +74,16 @@ fn an_address_in_use_is_named() {
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
     assert!(err.contains(&format!("cannot listen on {} (gRPC)", first.address())), "{err}");
 }
+    assert!(
+        err.contains("; stop what listens there, or take another address with server.listen or --listen\n"),
+        "{err}"
+    );
+    let metrics = ["serve", "--dev", "--listen", "127.0.0.1:0", "--metrics-listen", first.metrics_address()];
+    let (_, _, err) = outcome(&run(&mut program(&metrics)));
+    assert!(err.contains("(metrics): ") && err.contains("with server.metrics_listen or --metrics-listen\n"), "{err}");
+    let (code, _, err) = outcome(&run(&mut program(&["serve", "--dev", "--listen", "unix:/nowhere/mts.sock"])));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("; the folder /nowhere does not exist: create it, or change server.listen"), "{err}");
 
 #[test]
 fn a_unix_socket_is_served_and_removed() {
