@@ -30,6 +30,8 @@ const DEV_HELP: &str = "Run without a configuration file, on loopback only and i
                         METABASE_URL (or http://localhost:3000), signed with METABASE_JWT_SHARED_SECRET (or a generated \
                         secret), everything allowed, reflection on";
 
+const NO_FILE: &str = "--config FILE, or the path in METABASE_TOKEN_SERVICE_CONFIG";
+
 /// Issues sign-in tokens for Metabase over gRPC, and holds the secret they are signed with.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -71,7 +73,7 @@ enum Command {
 #[derive(Args, Debug)]
 struct Serve {
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG", required_unless_present = "dev")]
+    #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
     config: Option<PathBuf>,
     /// Run without a configuration file, on loopback only and in plaintext.
     #[arg(long, long_help = DEV_HELP)]
@@ -199,7 +201,10 @@ enum ConfigCommand {
     /// Parse and validate a configuration and its secrets, and print it with every default. Exit code: 0 = valid, 78 = not.
     Check {
         /// Configuration file (TOML).
-        file: PathBuf,
+        file: Option<PathBuf>,
+        /// The same.
+        #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
+        config: Option<PathBuf>,
     },
 }
 
@@ -261,12 +266,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) if serve.dev && is_typed(&matches, "config") => {
             fail(2, "--dev takes no --config: choose one")
         }
+        Command::Serve(serve) if !serve.dev && serve.config.is_none() => fail(
+            2,
+            format_args!(
+                "serve takes a configuration: {NO_FILE}; --dev tries it without a configuration, on this machine only"
+            ),
+        ),
         Command::Serve(serve) => serve::run(&serve),
         Command::Issue(issue) => block_on(issue::run(issue)),
         Command::Status(status) => block_on(status::run(status)),
         Command::Health(health) => block_on(health::run(health)),
         Command::Audit(AuditCommand::Verify { file }) => audit::verify(&file),
-        Command::Config(ConfigCommand::Check { file }) => config::check(&file),
+        Command::Config(ConfigCommand::Check { file: Some(_), config: _ }) if is_typed(&matches, "config") => {
+            fail(2, "config check takes FILE or --config FILE: choose one")
+        }
+        Command::Config(ConfigCommand::Check { file, config }) => match file.or(config) {
+            Some(file) => config::check(&file),
+            None => fail(2, format_args!("config check takes a configuration: FILE, {NO_FILE}")),
+        },
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
         Command::Doctor(doctor) => block_on(doctor::run(doctor)),
         Command::Keygen => keygen::run(),
@@ -284,10 +301,13 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     code
 }
 
-/// Whether an option of the subcommand was typed, not taken from the environment.
+/// Whether an option of the innermost subcommand was typed, not taken from the environment.
 fn is_typed(matches: &ArgMatches, id: &str) -> bool {
-    let subcommand = matches.subcommand().map(|(_, matches)| matches);
-    subcommand.is_some_and(|matches| matches.value_source(id) == Some(ValueSource::CommandLine))
+    match matches.subcommand() {
+        Some((_, matches)) if matches.subcommand_name().is_some() => is_typed(matches, id),
+        Some((_, matches)) => matches.value_source(id) == Some(ValueSource::CommandLine),
+        None => false,
+    }
 }
 
 /// Help and version are no failures.

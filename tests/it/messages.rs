@@ -78,3 +78,23 @@ fn a_unix_socket_that_is_not_there_is_one_where_nothing_listens() {
     assert!(code == Some(1) && err.contains("nothing listens there ("), "{err}");
     fs::remove_file(&socket).unwrap();
 }
+
+#[test]
+fn config_check_takes_its_file_as_serve_does() {
+    let dir = config_dir(CONFIG, SECRET);
+    let file = dir.path().join("mts.toml");
+    let file = file.to_str().unwrap();
+    for arguments in [&["config", "check", file][..], &["config", "check", "--config", file]] {
+        assert_eq!(outcome(&run(&mut program(arguments))).0, Some(0), "{arguments:?}");
+    }
+    let check = ["config", "check"];
+    let (code, _, err) = outcome(&run(program(&check).env("METABASE_TOKEN_SERVICE_CONFIG", file)));
+    assert_eq!(code, Some(0), "{err}");
+    // What is typed outweighs what is set for the machine.
+    let (code, _, err) = outcome(&run(program(&check).arg(file).env("METABASE_TOKEN_SERVICE_CONFIG", "/nowhere")));
+    assert_eq!(code, Some(0), "{err}");
+    let (code, _, err) = outcome(&run(program(&check).args([file, "--config", file])));
+    assert!(code == Some(2) && err.contains("choose one"), "{err}");
+    let (code, _, err) = outcome(&run(&mut program(&check)));
+    assert!(code == Some(2) && err.contains("or the path in METABASE_TOKEN_SERVICE_CONFIG"), "{err}");
+}

@@ -38,7 +38,8 @@ fn dev_never_listens_beyond_loopback() {
 #[test]
 fn serve_needs_one_of_config_and_dev() {
     let (code, _, err) = outcome(&run(&mut program(&["serve"])));
-    assert!(code == Some(2) && err.contains("--config <FILE>"), "{err}");
+    assert!(code == Some(2) && err.contains("--config FILE") && err.contains("METABASE_TOKEN_SERVICE_CONFIG"), "{err}");
+    assert!(err.contains("--dev tries it without a configuration"), "{err}");
     let (code, _, err) = outcome(&run(&mut program(&["serve", "--dev", "--config", "x"])));
     assert!(code == Some(2) && err.contains("--dev takes no --config"), "{err}");
     // Set for the machine, not typed: --dev wins.
@@ -73,7 +74,6 @@ fn an_address_in_use_is_named() {
     let (code, out, err) = outcome(&run(&mut program(&["serve", "--dev", "--listen", first.address()])));
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
     assert!(err.contains(&format!("cannot listen on {} (gRPC)", first.address())), "{err}");
-}
     assert!(
         err.contains("; stop what listens there, or take another address with server.listen or --listen\n"),
         "{err}"
@@ -84,6 +84,7 @@ fn an_address_in_use_is_named() {
     let (code, _, err) = outcome(&run(&mut program(&["serve", "--dev", "--listen", "unix:/nowhere/mts.sock"])));
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("; the folder /nowhere does not exist: create it, or change server.listen"), "{err}");
+}
 
 #[test]
 fn a_unix_socket_is_served_and_removed() {
