@@ -32,10 +32,10 @@ use crate::{
 const QUEUE: usize = 4096;
 /// How long a token waits for its record, whatever the caller's own deadline.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Refused identities that are recorded. The attack: whoever reaches the listener, proving nothing, fills the disk, and then no
-/// token is issued any more. Those beyond it are counted in the log.
-const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
-const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Requests of strangers that are recorded. The attack: whoever reaches the listener, proving nothing or an identity that is none of
+/// the callers', fills the disk, and then no token is issued any more. Those beyond it are counted in the log.
+const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 /// Where events go. Without a log they go nowhere.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Log {
     queue: mpsc::Sender<Entry>,
     lost: Arc<AtomicU64>,
     people: People,
-    refusals: DefaultDirectRateLimiter,
+    strangers: DefaultDirectRateLimiter,
     metrics: AuditMetrics,
 }
 
@@ -102,8 +102,8 @@ impl Audit {
     pub fn new(clock: Arc<dyn Clock>, people: People, metrics: AuditMetrics) -> (Self, Queue) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
-        let refusals = RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSALS_AT_ONCE));
-        let log = Log { queue, lost: Arc::clone(&lost), people, refusals, metrics };
+        let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_AT_ONCE));
+        let log = Log { queue, lost: Arc::clone(&lost), people, strangers, metrics };
         (Self { clock, log: Some(log) }, Queue { entries, lost })
     }
 
@@ -150,21 +150,16 @@ impl Audit {
         timeout(PATIENCE, commit).await.unwrap_or_else(late)
     }
 
-    /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing.
+    /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing; so is
+    /// what strangers make happen more often than is of use.
     pub fn note(&self, event: &Event<'_>) {
         let Some(log) = &self.log else { return };
+        if event.is_by_a_stranger() && log.strangers.check().is_err() {
+            log.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let body = event.to_json(self.clock.now());
         if log.queue.try_send(Entry::Record { body, written: None }).is_err() {
-            log.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Writes that a caller did not prove who it is, for `reason`; not more often than is of use.
-    pub fn note_refusal(&self, reason: &'static str) {
-        let Some(log) = &self.log else { return };
-        if log.refusals.check().is_ok() {
-            self.note(&Event::IdentityRefused { reason });
-        } else {
             log.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

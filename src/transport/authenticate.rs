@@ -17,7 +17,7 @@ use super::{
     status,
 };
 use crate::{
-    application::audit::Audit,
+    application::audit::{Audit, Event},
     config::{Limits, Proofs},
     domain::{
         caller::{Caller, CallerId, Proof},
@@ -84,7 +84,7 @@ impl Authenticator {
 
     /// The answer to a request without a proven caller.
     fn refuse(&self, error: &Unauthenticated) -> Response<Body> {
-        self.audit.note_refusal(error.code());
+        self.audit.note(&Event::IdentityRefused { reason: error.code() });
         status::unauthenticated(error).into_http()
     }
 

@@ -14,7 +14,7 @@ use metabase_token_service::transport::proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
@@ -432,26 +432,36 @@ async fn every_step_of_a_rotation_is_a_record() {
 
 /// The attack: whoever reaches the listener fills the disk with refusals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_refused_identities_is_recorded_in_part_and_counted_in_whole() {
-    let folder = Folder::file();
-    let file = folder.0.path().join("mts.toml");
-    let text = fs::read_to_string(&file).unwrap().replace("identity = { local = \"shop\" }", "");
-    fs::write(&file, text).unwrap();
-    let served = folder.serve();
-    let mut client = client(&served).await;
-    for _ in 0..1000 {
-        let refused = client.issue_metabase_token(IssueMetabaseTokenRequest::default()).await.unwrap_err();
-        assert_eq!(refused.code(), Code::Unauthenticated);
+async fn a_flood_of_strangers_is_recorded_in_part_and_counted_in_whole() {
+    for (identity, code, event, reason) in [
+        ("", Code::Unauthenticated, "identity_refused", "NO_PROVEN_CALLER"),
+        ("identity = { xfcc = { trusted = [\"loopback\"] } }", Code::PermissionDenied, "token_denied", "UNKNOWN_CALLER"),
+    ] {
+        let folder = Folder::file();
+        let file = folder.0.path().join("mts.toml");
+        let text = fs::read_to_string(&file).unwrap().replace("identity = { local = \"shop\" }", identity);
+        fs::write(&file, text).unwrap();
+        let served = folder.serve();
+        let mut client = client(&served).await;
+        for _ in 0..1000 {
+            let mut request = Request::new(IssueMetabaseTokenRequest::default());
+            if !identity.is_empty() {
+                let stranger = "URI=spiffe://example.org/stranger".parse().unwrap();
+                request.metadata_mut().insert("x-forwarded-client-cert", stranger);
+            }
+            let refused = client.issue_metabase_token(request).await.unwrap_err();
+            assert_eq!(refused.code(), code, "{refused:?}");
+        }
+        stop(served);
+        let records = records(&folder.log());
+        let refused = of(&records, event).len() as u64;
+        let lost: u64 = of(&records, "records_lost").iter().map(|record| record["count"].as_u64().unwrap()).sum();
+        assert!((100..500).contains(&refused), "{refused}");
+        assert_eq!(refused + lost, 1000);
+        assert_eq!(of(&records, event)[0]["reason"], reason);
+        let (code, out, _) = verify(&folder.log());
+        assert!(code == Some(0) && out.contains(&format!("{lost} records of no token are missing")), "{out}");
     }
-    stop(served);
-    let records = records(&folder.log());
-    let refused = of(&records, "identity_refused").len() as u64;
-    let lost: u64 = of(&records, "records_lost").iter().map(|record| record["count"].as_u64().unwrap()).sum();
-    assert!((100..500).contains(&refused), "{refused}");
-    assert_eq!(refused + lost, 1000);
-    assert_eq!(of(&records, "identity_refused")[0]["reason"], "NO_PROVEN_CALLER");
-    let (code, out, _) = verify(&folder.log());
-    assert!(code == Some(0) && out.contains(&format!("{lost} records of no token are missing")), "{out}");
 }
 
 #[test]

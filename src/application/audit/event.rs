@@ -186,6 +186,19 @@ struct Record<'a> {
 }
 
 impl Event<'_> {
+    /// Whether it took no entry of the configuration to make it happen.
+    pub(super) const fn is_by_a_stranger(&self) -> bool {
+        match self {
+            Self::IdentityRefused { .. } => true,
+            Self::StatusDenied { by, .. } | Self::TokenDenied { by, .. } => by.caller.is_none(),
+            Self::LiveCheckBegun { .. }
+            | Self::Reloaded { .. }
+            | Self::RotationStep { .. }
+            | Self::StatusChecked { .. }
+            | Self::TokenIssued { .. } => false,
+        }
+    }
+
     /// A JSON object that says when it happened, in UTC.
     pub(super) fn to_json(&self, now: UnixTime) -> Vec<u8> {
         serde_json::to_vec(&Record { time: time(now), event: self })
