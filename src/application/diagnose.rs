@@ -138,6 +138,8 @@ pub struct Case<'a> {
     pub one: &'a InstanceWithKey,
     /// What a wrong paste would make of its secret.
     pub look_alikes: Vec<(LookAlike, SigningKey)>,
+    /// Where the instance is asked.
+    pub address: &'a str,
     /// The other instances of the configuration.
     pub others: Vec<&'a InstanceWithKey>,
 }
@@ -151,7 +153,7 @@ pub async fn examine(case: &Case<'_>, clock: &dyn Clock, patience: Duration) -> 
     let http = Bounded { http: live.http(), patience };
     let mut findings = Vec::new();
     // Whatever is there, it is no Metabase that could be asked more.
-    let Some(health) = server::health(&http, &mut findings).await else { return findings };
+    let Some(health) = server::health(&http, case.address, &mut findings).await else { return findings };
     let settings = server::settings(&http, &case.one.instance, &mut findings).await;
     let is_on = single_sign_on::examine(&http, &settings, &mut findings).await;
     server::tenancy(case.one.instance.tenancy, &settings, &mut findings);

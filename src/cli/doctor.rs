@@ -79,15 +79,18 @@ fn harden(config: &Config, file: &Path) -> Vec<Finding> {
     let plan = Plan::new(config, Some(file), environment::read);
     let Ok(report) = thread::spawn(move || hardening::apply(&plan)).join() else { return Vec::new() };
     let finding = |measure: &Measure| match &measure.outcome {
-        Outcome::Applied => Finding::ok(Check::Hardening, measure.name),
+        Outcome::Applied => None,
         Outcome::Degraded { reason, way_out } if config.server.require_hardening => {
-            Finding::fail(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str())
+            Some(Finding::fail(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str()))
         }
         Outcome::Degraded { reason, way_out } => {
-            Finding::warn(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str())
+            Some(Finding::warn(Check::Hardening, format!("{}: {reason}", measure.name), way_out.as_str()))
         }
     };
-    report.measures.iter().map(finding).collect()
+    let held: Vec<_> =
+        report.measures.iter().filter(|one| matches!(one.outcome, Outcome::Applied)).map(|one| one.name).collect();
+    let held = (!held.is_empty()).then(|| Finding::ok(Check::Hardening, held.join(", ")));
+    held.into_iter().chain(report.measures.iter().filter_map(finding)).collect()
 }
 
 /// What cannot be loaded cannot be examined; what is wrong with it comes as findings all the same.
@@ -103,8 +106,8 @@ async fn examine(one: &InstanceConfig, config: &Config, generation: &Generation,
     let mut section = Section { instance: Some(name.to_string()), address, findings: Vec::new() };
     let Some(found) = generation.instance_named(name) else { return section };
     let is_other = |other: &&InstanceWithKey| other.instance.name != *name;
-    let case =
-        Case { one: found, look_alikes: look_alikes(one), others: generation.instances().filter(is_other).collect() };
+    let others = generation.instances().filter(is_other).collect();
+    let case = Case { one: found, look_alikes: look_alikes(one), address: &section.address, others };
     section.findings = diagnose::examine(&case, &clock, doctor.timeout).await;
     let is_well = section.findings.iter().all(|finding| finding.verdict != Verdict::Fail);
     if let Some(email) = &doctor.canary {

@@ -27,6 +27,12 @@ async fn a_good_and_a_wrong_secret_are_told_as_text_without_a_trace_in_metabase(
     assert_eq!((code, err.as_str()), (Some(3), ""), "{out}");
     assert!(out.contains("  fail  secret         Metabase holds another secret"), "{out}");
     assert!(out.contains("\n                       -> set the same key in Metabase"), "{out}");
+    assert!(out.contains("MB_JWT_SHARED_SECRET"), "{out}");
+    let denied = at(&metabase.url).replace("[[instances]]", "[deny]\nemails = [\"canary@example.com\"]\n[[instances]]");
+    let (code, out, _) = doctor(&denied, SECRET, &["--canary", "canary@example.com"]);
+    assert_eq!(code, Some(3), "{out}");
+    assert!(out.contains("The configuration denies the canary: USER_DENIED"), "{out}");
+    assert!(out.contains("-> name another with `--canary`, or take this one out of [deny] emails"), "{out}");
     assert_eq!((metabase.users(), metabase.sessions_ever()), (0, 0));
 }
 
@@ -39,6 +45,9 @@ fn an_unreachable_metabase_fails_and_a_broken_configuration_is_told_as_such() {
     let (code, out, _) = doctor(&at(&closed), SECRET, &[]);
     assert_eq!(code, Some(3), "{out}");
     assert!(out.contains("  fail  reachable      Metabase refuses the connection"), "{out}");
+    assert!(out.contains(&format!("-> try `curl -v {closed}")), "{out}");
+    // What holds is one line.
+    assert!(out.matches("  ok    hardening ").count() <= 1, "{out}");
 
     let (code, out, err) = doctor(CONFIG, &format!("{SECRET}\n"), &["--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         auth_status::AuthStatus,
         caller::{Caller, CallerId, CallerName, Proof},
+        deny_reason::DenyReason,
         grant::Grant,
         policy::{Decision, Denied, Policy},
         token_request::{InvalidRequest, TokenRequest, UnverifiedRequest, UnverifiedUser},
@@ -41,7 +42,7 @@ pub async fn sign_in(
     };
     let jwt = match issue(one, canary, clock) {
         Ok(jwt) => jwt,
-        Err(refusal) => return Finding::fail(Check::Canary, refusal, "see `--canary` and `--canary-tenant`"),
+        Err((refusal, way_out)) => return Finding::fail(Check::Canary, refusal, way_out),
     };
     let now = clock.now();
     let local = judge::judge(&jwt, &one.instance, &one.keys, now);
@@ -62,8 +63,9 @@ pub async fn sign_in(
 }
 
 /// Whoever runs this reads the secret, so nothing is kept from them but what is denied to everybody.
-fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<String, String> {
-    let name: CallerName = "doctor".parse().map_err(|_| "no caller".to_owned())?;
+fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<String, (String, &'static str)> {
+    const OPTIONS: &str = "see `--canary` and `--canary-tenant`";
+    let name: CallerName = "doctor".parse().map_err(|_| ("no caller".to_owned(), OPTIONS))?;
     let mut policy = Policy::new(canary.denied.clone());
     let added = policy.add(name.clone(), one.instance.name.clone(), Grant::unrestricted());
     debug_assert!(added.is_ok(), "it is the only grant");
@@ -79,16 +81,28 @@ fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<St
     };
     let request = TokenRequest::parse(request, Arc::clone(&one.instance)).map_err(|invalid| match invalid {
         InvalidRequest::Violations(violations) => {
-            violations.iter().map(|one| format!("{} {}", one.field, one.rule)).collect::<Vec<_>>().join("; ")
+            let rules =
+                violations.iter().map(|one| format!("{} {}", one.field, one.rule)).collect::<Vec<_>>().join("; ");
+            (rules, OPTIONS)
         }
-        InvalidRequest::UrlNotConfigured => "there is no `url`".to_owned(),
+        InvalidRequest::UrlNotConfigured => ("there is no `url`".to_owned(), "set `url`"),
     })?;
     let caller = Caller { id: CallerId::Named(name), proof: Proof::Local };
     match policy.decide(&caller, request) {
         Decision::Allow(permit) => {
-            let signed = one.keys.signing().1.sign(&permit, clock.now()).map_err(|error| error.to_string())?;
+            let signed =
+                one.keys.signing().1.sign(&permit, clock.now()).map_err(|error| (error.to_string(), OPTIONS))?;
             Ok(signed.token.expose().to_owned())
         }
-        Decision::Deny(denial) => Err(format!("the configuration denies the canary: {}", denial.reason.code())),
+        // Everything is granted, so it is a deny list.
+        Decision::Deny(denial) => {
+            let way_out = match denial.reason {
+                DenyReason::TenantDenied => {
+                    "name another with `--canary-tenant`, or take this one out of [deny] tenants"
+                }
+                _ => "name another with `--canary`, or take this one out of [deny] emails",
+            };
+            Err((format!("The configuration denies the canary: {}", denial.reason.code()), way_out))
+        }
     }
 }

@@ -84,8 +84,8 @@ async fn disagreement(http: &Bounded<'_>, case: &Case<'_>) -> Finding {
         return Finding::fail(Check::Secret, what, way_out);
     }
     let what = "Metabase holds another secret: it refuses every token of this service";
-    let way_out = "set the same key in Metabase (Admin, Settings, Authentication, JWT) and here; \
-                   `metabase-token-service keygen` makes one";
+    let way_out = "set the same key in Metabase (Admin, Settings, Authentication, JWT; where MB_JWT_SHARED_SECRET is set in its \
+                   environment, that outweighs the setting) and here; `metabase-token-service keygen` makes one";
     Finding::fail(Check::Secret, what, way_out)
 }
 

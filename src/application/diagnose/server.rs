@@ -33,11 +33,13 @@ impl Settings {
 }
 
 /// The answer of a Metabase that is up; none = there is nothing to ask more.
-pub(super) async fn health(http: &Bounded<'_>, findings: &mut Vec<Finding>) -> Option<Answer> {
+pub(super) async fn health(http: &Bounded<'_>, address: &str, findings: &mut Vec<Finding>) -> Option<Answer> {
     let answer = match metabase::health(http).await {
         Ok(answer) => answer,
         Err(unreachable) => {
-            let way_out = "try `curl -v` on the instance's `api_url`, or `url`, from this host";
+            let way_out = format!(
+                "try `curl -v {address}` from this host, and mend the instance's `api_url`, or `url`, if that is wrong"
+            );
             findings.push(Finding::fail(Check::Reachable, format!("Metabase {}", unreachable.what), way_out));
             return None;
         }
