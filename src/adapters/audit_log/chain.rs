@@ -53,6 +53,12 @@ impl Chain {
     }
 }
 
+/// Whether a line has at least the form of a record, whatever became of its content.
+pub(super) fn is_sealed(line: &[u8]) -> bool {
+    let has = |member: &[u8]| line.windows(member.len()).any(|window| window == member);
+    [&b"\"seq\":"[..], b"\"prev\":\"", b"\"hash\":\""].iter().filter(|member| has(member)).count() > 1
+}
+
 fn sha256(bytes: &[u8]) -> Hash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use super::chain::{Chain, hex};
+use super::chain::{self, Chain, hex};
 
 /// What a whole log says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
             break;
         }
         let broken = |what: &str| Broken::Line { line, what: what.to_owned() };
+        if line == 1 && !chain::is_sealed(&text) {
+            return Err(broken("is no audit record of this service: is it another file?"));
+        }
         let text = text.strip_suffix(b"\n").ok_or_else(|| broken("does not end: it was cut, or is being written"))?;
         let (chain, previous, record) = Chain::read(text).map_err(broken)?;
         let event = record["event"].as_str().unwrap_or_default();
