@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::watch;
 
 use super::{
@@ -18,10 +20,15 @@ use super::{
     rates::{RateExceeded, Rates},
 };
 use crate::domain::{
-    caller::Caller,
+    caller::{Caller, CallerId},
+    deny_reason::DenyReason,
     instance::{Instance, InstanceName},
     policy::{Denial, Policy},
 };
+
+/// Lines in the log about callers that are not listed.
+const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// One generation of the configuration. Requests see one generation from beginning to end.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub struct Generation {
     policy: Policy,
     candidate: Option<Policy>,
     rates: Rates,
+    /// Lines about callers that are not listed.
+    strangers: DefaultDirectRateLimiter,
 }
 
 /// An instance and the key that signs for it.
@@ -75,7 +84,8 @@ impl Generation {
         let default = default.map(|one| one.instance.name.clone());
         let rates = Rates::new(&policy, &Rates::default());
         let instances = instances.into_iter().map(|one| (one.instance.name.clone(), one)).collect();
-        Self { instances, default, policy, candidate: None, rates }
+        let strangers = RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE));
+        Self { instances, default, policy, candidate: None, rates, strangers }
     }
 
     /// With a policy that is compared and decides nothing.
@@ -116,9 +126,22 @@ impl Generation {
     pub fn admit(&self, caller: &Caller, instance: &str) -> Result<&InstanceWithKey, NotAdmitted> {
         let found = self.instance(instance).map_err(NotAdmitted::NoInstance)?;
         let name = &found.instance.name;
-        let caller = self.policy.decide_access(caller, name).map_err(NotAdmitted::Denied)?;
+        let caller = self.policy.decide_access(caller, name).map_err(|denial| {
+            self.tell_of_a_stranger(caller, &denial);
+            NotAdmitted::Denied(denial)
+        })?;
         self.rates.take(caller, name).map_err(NotAdmitted::RateExceeded)?;
         Ok(found)
+    }
+
+    /// The identity is what somebody has to copy who forgot to list it. The attack: whoever has a proof of the right kind fills the log.
+    fn tell_of_a_stranger(&self, caller: &Caller, denial: &Denial) {
+        if let (CallerId::Proven(identity), DenyReason::UnknownCaller) = (&caller.id, denial.reason)
+            && self.strangers.check().is_ok()
+        {
+            let proof = caller.proof.as_str();
+            tracing::warn!(%identity, proof, "A caller was refused: none of the [[callers]] lists this identity (UNKNOWN_CALLER)");
+        }
     }
 
     /// Who may issue what.

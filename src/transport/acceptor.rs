@@ -67,7 +67,7 @@ impl Incoming {
 pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admission) -> Incoming {
     let (incoming, accepted, mut unwanted) = Incoming::new();
     tokio::spawn(async move {
-        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
+        while let Some((stream, peer, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &tls else {
@@ -85,11 +85,11 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
                         Handshake::Succeeded
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(%error, "TLS handshake failed");
+                        tracing::debug!(%peer, %error, "TLS handshake failed");
                         Handshake::Failed
                     }
                     Err(_) => {
-                        tracing::debug!("TLS handshake timed out");
+                        tracing::debug!(%peer, "TLS handshake timed out");
                         Handshake::TimedOut
                     }
                 };
@@ -104,7 +104,7 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
 pub(super) fn unix(listener: UnixListener, admission: Admission) -> Incoming {
     let (incoming, accepted, mut unwanted) = Incoming::new();
     tokio::spawn(async move {
-        while let Some((stream, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
+        while let Some((stream, _, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
             if accepted.send(Accepted::new(Stream::Unix(stream), admitted)).await.is_err() {
                 return;
             }
@@ -118,7 +118,7 @@ async fn next<S, A, F>(
     accept: impl Fn() -> F,
     admission: &Admission,
     unwanted: &mut oneshot::Receiver<Infallible>,
-) -> Option<(S, Admitted)>
+) -> Option<(S, A, Admitted)>
 where
     F: Future<Output = io::Result<(S, A)>>,
 {
@@ -126,8 +126,8 @@ where
         tokio::select! {
             biased;
             connection = accept() => match connection {
-                Ok((stream, _)) => if let Some(admitted) = admission.admit() {
-                    return Some((stream, admitted));
+                Ok((stream, peer)) => if let Some(admitted) = admission.admit() {
+                    return Some((stream, peer, admitted));
                 },
                 Err(error) => {
                     tracing::warn!(%error, "A connection was not accepted");

@@ -98,3 +98,50 @@ fn config_check_takes_its_file_as_serve_does() {
     let (code, _, err) = outcome(&run(&mut program(&check)));
     assert!(code == Some(2) && err.contains("or the path in METABASE_TOKEN_SERVICE_CONFIG"), "{err}");
 }
+
+#[test]
+fn a_file_that_is_no_audit_log_is_not_called_a_changed_one() {
+    let dir = config_dir(CONFIG, SECRET);
+    for content in [
+        "hello\n",
+        "{\"time\":\"now\",\"level\":\"INFO\",\"message\":\"a log line of some other program, of any length\"}\n",
+    ] {
+        let file = dir.path().join("other.log");
+        fs::write(&file, content).unwrap();
+        let (code, _, err) = outcome(&run(program(&["audit", "verify"]).arg(&file)));
+        assert!(code == Some(3) && err.contains("line 1 is no audit record of this service"), "{err}");
+    }
+}
+
+#[test]
+fn a_caller_that_nobody_listed_and_a_handshake_that_failed_are_told_in_the_log() {
+    let ca = TestCa::new();
+    let text = CONFIG
+        .replace("identity = { local = \"shop\" }", "identity = { mtls = true }")
+        .replace("name = \"shop\"", "name = \"shop\"\nidentities = [\"spiffe://example.org/web\"]")
+        .replace("[[instances]]", &format!("{}\n[[instances]]", ca.server_tls(&[])));
+    let dir = config_dir(&text, SECRET);
+    let served =
+        Served::start(program(&["serve", "--log-level", "debug", "--config"]).arg(dir.path().join("mts.toml")));
+    let stranger = ca.issue(&client(vec![uri("spiffe://example.org/wbe")]));
+    let (certificate, key) = (ca.write("web.pem", &stranger.certificate), ca.write("web.key", &stranger.key));
+    let issue = || {
+        let mut issue =
+            program(&["issue", "--address", served.address(), "--tls-server-name", "localhost", "--tls-ca"]);
+        issue.arg(ca.path("ca.pem")).args(PERSON);
+        issue
+    };
+    for _ in 0..12 {
+        let (code, _, err) =
+            outcome(&run(issue().arg("--tls-certificate").arg(&certificate).arg("--tls-key").arg(&key)));
+        assert!(code == Some(1) && err.contains("UNKNOWN_CALLER"), "{err}");
+    }
+    let (code, _, err) = outcome(&run(&mut issue()));
+    assert_eq!(code, Some(1), "{err}");
+    served.signal("-TERM");
+    let (_, _, log) = served.wait();
+    let line = log.lines().find(|line| line.contains("none of the [[callers]] lists this identity")).unwrap();
+    assert!(line.contains(" WARN ") && line.contains("identity=spiffe://example.org/wbe proof=\"mtls\""), "{line}");
+    let line = log.lines().find(|line| line.contains("TLS handshake failed")).unwrap();
+    assert!(line.contains("peer=127.0.0.1:"), "{line}");
+}
