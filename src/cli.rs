@@ -266,12 +266,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) if serve.dev && is_typed(&matches, "config") => {
             fail(2, "--dev takes no --config: choose one")
         }
-        Command::Serve(serve) if !serve.dev && serve.config.is_none() => fail(
-            2,
-            format_args!(
-                "serve takes a configuration: {NO_FILE}; --dev tries it without a configuration, on this machine only"
-            ),
-        ),
         Command::Serve(serve) => serve::run(&serve),
         Command::Issue(issue) => block_on(issue::run(issue)),
         Command::Status(status) => block_on(status::run(status)),
@@ -280,10 +274,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Check { file: Some(_), config: _ }) if is_typed(&matches, "config") => {
             fail(2, "config check takes FILE or --config FILE: choose one")
         }
-        Command::Config(ConfigCommand::Check { file, config }) => match file.or(config) {
-            Some(file) => config::check(&file),
-            None => fail(2, format_args!("config check takes a configuration: FILE, {NO_FILE}")),
-        },
+        Command::Config(ConfigCommand::Check { file, config }) => config::check(file.or(config).as_deref()),
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain(&explain),
         Command::Doctor(doctor) => block_on(doctor::run(doctor)),
         Command::Keygen => keygen::run(),

@@ -2,14 +2,17 @@
 
 use std::{fmt::Write as _, path::Path, process::ExitCode};
 
-use super::{EX_CONFIG, fail, prefix_lines, print};
+use super::{EX_CONFIG, NO_FILE, fail, prefix_lines, print};
 use crate::{
     adapters::load_generation::{self, LoadedFile},
     app::{self, StartError},
     config::Config,
 };
 
-pub(super) fn check(file: &Path) -> ExitCode {
+pub(super) fn check(file: Option<&Path>) -> ExitCode {
+    let Some(file) = file else {
+        return fail(2, format_args!("config check takes a configuration: FILE, {NO_FILE}"));
+    };
     match load(file, |_| true) {
         Ok(LoadedFile { config, loaded, .. }) => {
             print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective())

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use super::{EX_CONFIG, Serve, block_on, fail, print, print_aside};
+use super::{EX_CONFIG, NO_FILE, Serve, block_on, fail, print, print_aside};
 use crate::{
     adapters::{
         clock::SystemClock,
@@ -21,6 +21,10 @@ const SECRET_VARIABLE: &str = "METABASE_JWT_SHARED_SECRET";
 
 /// Hardens the process while it has one thread, before the log writer and the runtime.
 pub(super) fn run(serve: &Serve) -> ExitCode {
+    if !serve.dev && serve.config.is_none() {
+        let dev = "--dev tries it without a configuration, on this machine only";
+        return fail(2, format_args!("serve takes a configuration: {NO_FILE}; {dev}"));
+    }
     let begun = hardening::begin();
     let (mut config, loaded, mut file) = match load(serve) {
         Ok(loaded) => loaded,
