@@ -272,7 +272,11 @@ impl App {
             () = keep_reloading(reloader) => Ok(()),
             () = issuers.keep_fresh() => Ok(()),
             _ = watching => Ok(()),
-            () = stop.abort.cancelled() => Err(RunError::Aborted),
+            // Nothing was lost if nothing was in flight.
+            () = stop.abort.cancelled() => match (in_flight.rpcs_in_flight(), tasks.is_empty()) {
+                (..=0, true) => Ok(()),
+                _ => Err(RunError::Aborted),
+            },
             // A client that keeps its connection open without an RPC on it loses nothing.
             () = draining => match in_flight.rpcs_in_flight() {
                 ..=0 => Ok(()),
@@ -282,7 +286,8 @@ impl App {
         // However it ends, what was decided is on record.
         audit.close().await;
         ended?;
-        if let Some(tracing) = tracing {
+        // A second signal waits for no collector.
+        if let Some(tracing) = tracing.filter(|_| !stop.abort.is_cancelled()) {
             let _ = spawn_blocking(move || tracing.finish()).await;
         }
         tracing::info!("Drained");
