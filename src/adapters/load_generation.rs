@@ -19,7 +19,12 @@ use crate::{
     config::{
         AuditConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, Proofs, SecretSource, SubjectForm,
     },
-    domain::{policy::Policy, secret::SharedSecret},
+    domain::{
+        grant::{Grant, Pattern},
+        groups::Group,
+        policy::Policy,
+        secret::SharedSecret,
+    },
     regular_file,
 };
 
@@ -88,11 +93,30 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
             })),
         }
     }
+    loaded.warnings.extend(idle_administrators(&config).map(|place| {
+        format!(
+            "{name}: {place}.groups: names Administrators, which no token may without `allow_administrators = true`: set that, or remove \
+             the name"
+        )
+    }));
     if config.server.proofs == Proofs::default() {
         let warning = "no caller can prove who it is, so every request will be refused: configure server.identity";
         loaded.warnings.push(warning.to_owned());
     }
     Ok(LoadedFile { config, loaded, stamps })
+}
+
+/// Grants that name the group of administrators, which has no effect without its switch.
+fn idle_administrators(config: &Config) -> impl Iterator<Item = String> {
+    let is_named = |pattern: &Pattern| match pattern {
+        Pattern::Exact(name) => Group::parse(name.clone()).is_ok_and(|group| group.may_mean_administrators()),
+        Pattern::Prefix(_) => false,
+    };
+    config.callers.iter().enumerate().flat_map(move |(caller, one)| {
+        let idle = move |grant: &Grant| !grant.allow_administrators && grant.groups.iter().any(is_named);
+        let grants = one.grants.iter().enumerate().filter(move |(_, (_, grant))| idle(grant));
+        grants.map(move |(grant, _)| format!("callers[{caller}].grants[{grant}]"))
+    })
 }
 
 /// The text of a configuration file.

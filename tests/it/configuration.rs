@@ -224,3 +224,19 @@ fn mistakes_of_one_kind_come_at_once_and_in_the_order_of_the_file() {
     assert_eq!(code, EX_CONFIG);
     lines_of(&err, &["shared_secret: file", "server.tls: /nowhere.pem: cannot be read", "audit.sink: /nowhere/audit"]);
 }
+
+#[test]
+fn a_grant_of_administrators_without_its_switch_is_a_warning() {
+    for (groups, is_warned) in [
+        ("groups = [\"Customers\", \"Administrators\"]", true),
+        ("groups = [\"administrators\"]", true),
+        ("groups = [\"Administrators\"]\n    allow_administrators = true", false),
+        ("groups = [\"*\"]", false),
+    ] {
+        let dir = config_dir(&CONFIG.replace("groups = [\"*\"]", groups), SECRET);
+        let file = dir.path().join("mts.toml");
+        let (code, out, err) = outcome(&run(&mut program(&["config", "check", file.to_str().unwrap()])));
+        let warning = format!("# warning: {}: callers[0].grants[0].groups: names Administrators,", file.display());
+        assert_eq!((code, out.contains(&warning)), (Some(0), is_warned), "{groups}: {out}{err}");
+    }
+}
