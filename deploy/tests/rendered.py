@@ -37,7 +37,7 @@ def main() -> None:
     assert security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False
     assert security["capabilities"] == {"drop": ["ALL"]}
     pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    assert pod["terminationGracePeriodSeconds"] > pause + 10, "the drain of 10 s is cut off"
+    assert pod["terminationGracePeriodSeconds"] > pause + 15, "the drain of 15 s is cut off"
     probe_port = int(config["server"]["probe_listen"].rpartition(":")[2])
     for probe, service in ("startupProbe", "readiness"), ("readinessProbe", "readiness"), ("livenessProbe", "liveness"):
         assert container[probe]["grpc"] == {"port": probe_port, "service": service}, probe
