@@ -254,7 +254,7 @@ async fn a_renamed_and_a_deleted_log_are_opened_anew_and_the_chain_goes_on() {
     fs::remove_file(folder.log()).unwrap();
     issue(&served).await.unwrap();
     assert_eq!(of(&records(&folder.log()), "token_issued").len(), 1);
-    // As logrotate's copytruncate does.
+    // As logrotate's copytruncate does, which nobody should use: it loses what is written in between.
     File::options().write(true).open(folder.log()).unwrap().set_len(0).unwrap();
     issue(&served).await.unwrap();
     stop(served);
