@@ -160,6 +160,9 @@ pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
     }
 }
 
+/// A secret cannot be used, as one of the errors says.
+struct Unusable;
+
 /// What has been read so far.
 struct Loading<'a> {
     file: &'a str,
@@ -176,10 +179,8 @@ impl Loading<'_> {
 
     fn instance(&mut self, one: &InstanceConfig) -> Option<InstanceWithKey> {
         let current = self.key(&one.shared_secret, &one.shared_secret_location);
-        let next = match &one.next_shared_secret {
-            Some((source, location)) => self.next_key(source, location, current.as_ref()),
-            None => Some(None),
-        };
+        let next =
+            one.next_shared_secret.as_ref().map(|(source, location)| self.next_key(source, location, current.as_ref()));
         let ca = one.api_ca.as_ref();
         let http = one.api_url().map(|url| MetabaseHttp::new(url, ca.map(|(path, _)| path.as_path())));
         let live = match http.transpose() {
@@ -191,7 +192,7 @@ impl Loading<'_> {
         };
         Some(InstanceWithKey {
             instance: Arc::new(one.instance.clone()),
-            keys: Keys::new(current?, next?),
+            keys: Keys::new(current?, next.unwrap_or(Ok(None)).ok()?),
             live,
             probe_interval: one.probe_interval,
         })
@@ -202,7 +203,7 @@ impl Loading<'_> {
         Some(self.admit(secret, location))
     }
 
-    /// The outer none: it cannot be used; the inner: there is none beside the instance's own `current`.
+    /// None: it is the instance's own `current`.
     ///
     /// Both are the same between two steps at the end of a rotation, when the file of `shared_secret` holds the new secret already
     /// and the configuration still names it as the next one; and at the beginning, when the new one is still to come. A refusal would
@@ -213,16 +214,16 @@ impl Loading<'_> {
         source: &SecretSource,
         location: &Location,
         current: Option<&SigningKey>,
-    ) -> Option<Option<SigningKey>> {
-        let secret = self.read(source, location)?;
+    ) -> Result<Option<SigningKey>, Unusable> {
+        let secret = self.read(source, location).ok_or(Unusable)?;
         if current.is_some_and(|current| current.is_same(&SigningKey::new(&secret))) {
             let rule = "is the secret that `shared_secret` is: the rotation is finished, remove next_shared_secret; if it has yet to begin, \
                         put the new secret there";
             let (file, location) = (self.file.to_owned(), location.clone());
             self.warnings.push(ConfigError { file, location, rule: rule.to_owned() }.to_string());
-            return Some(None);
+            return Ok(None);
         }
-        Some(Some(self.admit(secret, location)))
+        Ok(Some(self.admit(secret, location)))
     }
 
     fn read(&mut self, source: &SecretSource, location: &Location) -> Option<SharedSecret> {

@@ -44,7 +44,7 @@ fn read_ca(config: &TracingConfig) -> Result<Option<Zeroizing<Vec<u8>>>, StartEr
     let pem = regular_file::read(path, MAX_CA_BYTES).map_err(|error| failed(&format!("cannot be read: {error}")))?;
     // Without one every export would fail, and nobody would know why.
     let mut certificates = CertificateDer::pem_slice_iter(&pem);
-    if !certificates.next().is_some_and(|certificate| certificate.is_ok()) {
+    if certificates.next().is_none_or(|certificate| certificate.is_err()) {
         return Err(failed("holds no certificate in PEM form"));
     }
     Ok(Some(pem))

@@ -25,8 +25,7 @@ impl<E> Told<E> {
         Self { exporter, endpoint: endpoint.to_owned(), is_failing: AtomicBool::new(false) }
     }
 
-    /// Always a success to the SDK, which could do nothing with a failure but log it.
-    fn tell(&self, result: OTelSdkResult) -> OTelSdkResult {
+    fn tell(&self, result: OTelSdkResult) {
         let (endpoint, was_failing) = (&self.endpoint, self.is_failing.swap(result.is_err(), Ordering::Relaxed));
         match (result, was_failing) {
             (Err(error), false) => tracing::warn!(
@@ -37,13 +36,14 @@ impl<E> Told<E> {
             (Ok(()), true) => tracing::info!(endpoint, "Spans are taken again"),
             (Err(_), true) | (Ok(()), false) => {}
         }
-        Ok(())
     }
 }
 
 impl<E: SpanExporter> SpanExporter for Told<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.tell(self.exporter.export(batch).await)
+        self.tell(self.exporter.export(batch).await);
+        // The SDK could do nothing with a failure but log it.
+        Ok(())
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

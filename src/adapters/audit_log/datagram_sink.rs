@@ -69,12 +69,13 @@ impl DatagramSink {
 
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    socket.connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+    socket.connect(path).map_err(|error| {
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
             let text = format!("nobody receives there: start the receiver, or change [audit] sink ({error})");
             io::Error::new(error.kind(), text)
+        } else {
+            error
         }
-        _ => error,
     })?;
     socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket)

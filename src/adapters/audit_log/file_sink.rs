@@ -202,22 +202,19 @@ fn not_a_file() -> io::Error {
 
 /// With what is in the way, and the way out.
 fn explain(path: &Path, error: io::Error) -> io::Error {
-    let folder = folder(path);
-    let text = match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!("the folder {} does not exist: create it, or change [audit] sink ({error})", folder.display())
-        }
-        io::ErrorKind::PermissionDenied => {
-            let way_out = "give it to the user that the service runs as, or change [audit] sink";
-            format!(
-                "this user can write neither the file nor into its folder {}: {way_out} ({error})",
-                folder.display()
-            )
-        }
-        io::ErrorKind::IsADirectory => return not_a_file(),
-        _ => return error,
+    let (kind, folder) = (error.kind(), folder(path).display());
+    if kind == io::ErrorKind::IsADirectory {
+        return not_a_file();
+    }
+    let text = if kind == io::ErrorKind::NotFound {
+        format!("the folder {folder} does not exist: create it, or change [audit] sink ({error})")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        let way_out = "give it to the user that the service runs as, or change [audit] sink";
+        format!("this user can write neither the file nor into its folder {folder}: {way_out} ({error})")
+    } else {
+        return error;
     };
-    io::Error::new(error.kind(), text)
+    io::Error::new(kind, text)
 }
 
 fn folder(path: &Path) -> &Path {

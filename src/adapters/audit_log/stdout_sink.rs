@@ -54,13 +54,19 @@ impl<W: Write> StdoutSink<W> {
     pub(super) fn write(&mut self, lines: &[Line]) -> Progress {
         let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied().chain([b'\n'])).collect();
         let (written, error) = self.write_bytes(&text);
-        let whole = text[..written].iter().filter(|byte| **byte == b'\n').count();
-        let is_torn = written > 0 && text[written - 1] != b'\n';
-        if is_torn {
-            let end = text[written..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| written + at + 1);
-            self.rest = text[written..end].to_vec();
+        let (mut begin, mut whole) = (0, 0);
+        for line in lines {
+            let end = begin + line.text.len() + 1;
+            if end > written {
+                break;
+            }
+            (begin, whole) = (end, whole + 1);
         }
-        Progress { whole, begun: whole + usize::from(is_torn), error }
+        let torn = lines.get(whole).filter(|_| written > begin);
+        if let Some(line) = torn {
+            self.rest = text[written..=begin + line.text.len()].to_vec();
+        }
+        Progress { whole, begun: whole + usize::from(torn.is_some()), error }
     }
 
     /// How many bytes are written, and why not all.

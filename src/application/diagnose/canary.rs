@@ -96,11 +96,10 @@ fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<St
         }
         // Everything is granted, so it is a deny list.
         Decision::Deny(denial) => {
-            let way_out = match denial.reason {
-                DenyReason::TenantDenied => {
-                    "name another with `--canary-tenant`, or take this one out of [deny] tenants"
-                }
-                _ => "name another with `--canary`, or take this one out of [deny] emails",
+            let way_out = if denial.reason == DenyReason::TenantDenied {
+                "name another with `--canary-tenant`, or take this one out of [deny] tenants"
+            } else {
+                "name another with `--canary`, or take this one out of [deny] emails"
             };
             Err((format!("The configuration denies the canary: {}", denial.reason.code()), way_out))
         }
