@@ -435,7 +435,12 @@ async fn every_step_of_a_rotation_is_a_record() {
 async fn a_flood_of_strangers_is_recorded_in_part_and_counted_in_whole() {
     for (identity, code, event, reason) in [
         ("", Code::Unauthenticated, "identity_refused", "NO_PROVEN_CALLER"),
-        ("identity = { xfcc = { trusted = [\"loopback\"] } }", Code::PermissionDenied, "token_denied", "UNKNOWN_CALLER"),
+        (
+            "identity = { xfcc = { trusted = [\"loopback\"] } }",
+            Code::PermissionDenied,
+            "token_denied",
+            "UNKNOWN_CALLER",
+        ),
     ] {
         let folder = Folder::file();
         let file = folder.0.path().join("mts.toml");
