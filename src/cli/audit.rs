@@ -32,13 +32,16 @@ pub(super) fn verify(file: &Path) -> ExitCode {
             "line {line}: started, but not stopped in order before: killed, or records were removed there\n"
         )
     });
+    let begun = whole.begun.iter().fold(String::new(), |text, line| {
+        text + &format!("line {line}: another process begins its own chain, as they do where the log is no file\n")
+    });
     let end = if whole.is_closed {
         ""
     } else {
         "it does not end with log_closed: the service runs, was killed, or records were removed from the end\n"
     };
     print(format_args!(
-        "whole: {} records, {} to {}\n{lost}{unclosed}{end}last hash {}\n",
+        "whole: {} records, {} to {}\n{lost}{begun}{unclosed}{end}last hash {}\n",
         whole.records, whole.first, whole.last, whole.hash
     ))
 }

@@ -339,6 +339,32 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
 }
 
 #[test]
+fn what_processes_wrote_to_standard_output_one_after_another_is_checked_as_one_log() {
+    let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
+    let collected = folder.log();
+    for _ in 0..2 {
+        let out = File::options().create(true).append(true).open(&collected).unwrap();
+        let mut serve = program(&["serve", "--config"]);
+        let mut child = serve.arg(folder.0.path().join("mts.toml")).stdout(out).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == "ready"));
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        lines.for_each(drop);
+        assert!(child.wait().unwrap().success());
+    }
+    let (code, out, _) = verify(&collected);
+    assert!(code == Some(0) && out.contains("line 3: another process begins its own chain"), "{out}");
+    assert!(!out.contains("not stopped in order"), "{out}");
+    // The end of the first is missing.
+    let text = fs::read_to_string(&collected).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    fs::write(&collected, [lines[0], lines[2], lines[3]].concat()).unwrap();
+    let (code, out, _) = verify(&collected);
+    assert!(code == Some(0) && out.contains("line 2: started, but not stopped in order before"), "{out}");
+}
+
+#[test]
 fn somebody_elses_file_is_left_alone() {
     let folder = Folder::file();
     for content in ["not a log\n", "not a log", "{\"a\":1}\nnot a log"] {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use super::chain::{self, Chain, hex};
+use super::chain::{self, Chain, Hash, hex};
 
 /// What a whole log says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Verified {
     /// Lines at which a service was started although the one before it was not stopped in order: it was killed, or records were
     /// removed from what was then the end.
     pub unclosed: Vec<u64>,
+    /// Lines at which a process began a chain of its own, as each does whose log is no file.
+    pub begun: Vec<u64>,
     /// Records that were given up, and counted by the log itself.
     pub lost: u64,
 }
@@ -58,6 +60,7 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
         hash: String::new(),
         is_closed: false,
         unclosed: Vec::new(),
+        begun: Vec::new(),
         lost: 0,
     };
     let mut text = Vec::new();
@@ -78,6 +81,9 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
                 return Err(broken("does not begin a log: records before it are missing"));
             }
             None => verified.first = chain.number,
+            Some(_) if chain.number == 1 && previous == Hash::default() && event == "log_opened" => {
+                verified.begun.push(line);
+            }
             Some(last) if chain.number != last.number + 1 => {
                 let what = format!(
                     "has the number {}, not {}: records were removed, added or moved",
