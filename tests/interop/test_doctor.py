@@ -386,7 +386,7 @@ def test_a_canary_is_not_sent_where_it_cannot_sign_in(metabase: StandIn, doctor:
 def test_the_deny_list_holds_for_the_canary(metabase: StandIn, doctor: Doctor) -> None:
     metabase.change(site_url="http://127.0.0.1")
     report = doctor(metabase.url, "--canary", ADA, more=f'[deny]\nemails = ["{ADA}"]\n')
-    assert report.names("fail", "canary", "the configuration denies the canary")
+    assert report.names("fail", "canary", "The configuration denies the canary")
     assert_untouched(metabase)
 
 
