@@ -1,5 +1,6 @@
 //! What touches the machine: the clock and the places that secrets are read from.
 
+pub mod account_store;
 pub mod audit_log;
 pub mod clock;
 pub mod environment;

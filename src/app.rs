@@ -22,7 +22,7 @@ pub use self::{
     files::check_files,
 };
 use crate::{
-    adapters::{audit_log, file_stamps::FileStamps},
+    adapters::{account_store, audit_log, file_stamps::FileStamps},
     application::{
         Clock,
         audit::Audit,
@@ -35,7 +35,7 @@ use crate::{
     config::{Config, Drain, Limits, ListenAddress, ServerConfig},
     hardening::Confinement,
     lifecycle::{Stop, announce, keep_ending_watches},
-    reload::{self, Reloader},
+    reload::{self, Fixed, Reloader},
     report_metabase,
     telemetry::{Metrics, Tracing},
     transport::{
@@ -116,7 +116,7 @@ impl App {
         generation: Generation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let Config { server, audit: audit_config, tracing: tracing_config, .. } = config;
+        let Config { server, audit: audit_config, tracing: tracing_config, accounts: accounts_config, .. } = config;
         let tracing = tracing_config.as_ref().map(files::start_tracing).transpose()?;
         let tls_stamps = server.tls.as_ref().map(|files| FileStamps::take(files.paths()));
         let metrics = Arc::<Metrics>::default();
@@ -139,6 +139,7 @@ impl App {
             Some(config) => audit_log::open(config, Arc::clone(&clock), metrics.audit())?,
             None => Audit::off(Arc::clone(&clock)),
         });
+        let accounts = Arc::new(account_store::open(&accounts_config, metrics.accounts.clone()).await?);
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
         metrics.generation(generations.number(), clock.now().seconds());
@@ -149,6 +150,7 @@ impl App {
                 Arc::clone(&generations),
                 Arc::clone(&clock),
                 shadow.clone(),
+                accounts,
                 Arc::clone(&audit),
             ),
             check_auth_status: CheckAuthStatus::new(
@@ -172,7 +174,7 @@ impl App {
             file,
             stamps,
             server,
-            fixed: (audit_config, tracing_config),
+            fixed: Fixed { audit: audit_config, tracing: tracing_config, accounts: accounts_config },
             confinement,
             generations: Arc::clone(&generations),
             tls: tls_stamps.zip(tls.clone()),

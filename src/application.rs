@@ -1,5 +1,6 @@
 //! The use cases and what they need: one immutable generation of configuration, and a clock.
 
+pub mod accounts;
 pub mod agreement;
 pub mod audit;
 pub mod check_auth_status;

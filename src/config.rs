@@ -1,10 +1,12 @@
 //! The configuration, valid by construction. `raw` holds the shapes of the file, `parse` turns them into these types.
 
+mod accounts;
 mod audit;
 mod effective;
 mod limits;
 mod locate;
 mod parse;
+mod parse_accounts;
 mod parse_audit;
 mod parse_grant;
 mod parse_limits;
@@ -28,12 +30,14 @@ use thiserror::Error;
 pub use self::limits::{Drain, Limits};
 pub(crate) use self::parse_listen::parse_listen;
 pub use self::{
+    accounts::{AccountsConfig, RedisConfig, RedisUrl},
     audit::{AuditConfig, AuditSink, Durability, SubjectForm},
     server::{JwtIssuer, KeySource, ListenAddress, Proofs, ServerConfig, TlsFiles, TrustedPeers},
     tracing::TracingConfig,
 };
 use crate::domain::{
-    caller::CallerName,
+    account::OneAccount,
+    caller::{CallerName, UserDirectory},
     claims::ClaimNames,
     grant::Grant,
     identity::IdentityPattern,
@@ -60,6 +64,8 @@ pub struct Config {
     pub tracing: Option<TracingConfig>,
     /// `[audit]`; none = nothing is recorded.
     pub audit: Option<AuditConfig>,
+    /// `[accounts]`
+    pub accounts: AccountsConfig,
 }
 
 /// `[[instances]]`
@@ -103,6 +109,8 @@ impl InstanceConfig {
 pub struct CallerConfig {
     /// Unique.
     pub name: CallerName,
+    /// What the caller's identifiers of people belong to; none = a directory of the caller's own name.
+    pub user_directory: Option<UserDirectory>,
     /// Identities by which the caller is recognised.
     pub identities: Vec<IdentityPattern>,
     /// At most one for each instance.
@@ -211,6 +219,7 @@ impl Config {
             environment: Environment::Development,
             lifetimes: LifetimeRange::default(),
             tenancy: Tenancy::Optional,
+            one_account: OneAccount::Lenient,
             claim_names: ClaimNames::default(),
             is_default: true,
         };
@@ -230,9 +239,11 @@ impl Config {
             denied: Denied::default(),
             candidate: None,
             audit: None,
+            accounts: AccountsConfig::default(),
             tracing: None,
             callers: vec![CallerConfig {
                 name: caller,
+                user_directory: None,
                 identities: Vec::new(),
                 grants: vec![(instance.name.clone(), Grant::unrestricted())],
             }],
@@ -255,6 +266,9 @@ impl Config {
         for caller in &self.callers {
             for identity in &caller.identities {
                 policy.recognise(caller.name.clone(), identity.clone());
+            }
+            if let Some(directory) = &caller.user_directory {
+                policy.set_directory(caller.name.clone(), directory.clone());
             }
             for (instance, grant) in &caller.grants {
                 let added = policy.add(caller.name.clone(), instance.clone(), grant.clone());

@@ -3,6 +3,7 @@
 //! Invariants, kept by `tests/it/architecture.rs`: the domain does no I/O, reads no clock and knows neither gRPC nor
 //! JSON. A value that exists is valid: constructors that can fail are called `parse`, and name the rule that broke.
 
+pub mod account;
 pub mod attributes;
 pub mod auth_status;
 pub mod caller;

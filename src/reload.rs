@@ -19,7 +19,7 @@ use crate::{
         audit::{Audit, Event},
         generation::Generations,
     },
-    config::{AuditConfig, Config, ServerConfig, TracingConfig},
+    config::{AccountsConfig, AuditConfig, Config, ServerConfig, TracingConfig},
     hardening::Confinement,
     telemetry::Metrics,
     transport::{bearer::Issuers, tls::CurrentTls},
@@ -37,8 +37,8 @@ pub struct Reloader {
     pub stamps: FileStamps,
     /// `[server]` in force; a change of it takes a restart.
     pub server: ServerConfig,
-    /// `[audit]` and `[tracing]` in force; a change of them takes a restart.
-    pub fixed: (Option<AuditConfig>, Option<TracingConfig>),
+    /// What else takes a restart.
+    pub fixed: Fixed,
     /// What the process can still reach.
     pub confinement: Confinement,
     /// Where a new generation goes.
@@ -55,6 +55,17 @@ pub struct Reloader {
     pub audit: Arc<Audit>,
     /// Tells since when a generation is in force.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Sections of the configuration whose change takes a restart, as they are in force.
+#[derive(Debug)]
+pub struct Fixed {
+    /// `[audit]`
+    pub audit: Option<AuditConfig>,
+    /// `[tracing]`
+    pub tracing: Option<TracingConfig>,
+    /// `[accounts]`
+    pub accounts: AccountsConfig,
 }
 
 /// What is wrong at the moment; none = the files are in force.
@@ -135,8 +146,9 @@ impl Reloader {
         }
         let fixed = [
             ("[server]", config.server != self.server),
-            ("[audit]", config.audit != self.fixed.0),
-            ("[tracing]", config.tracing != self.fixed.1),
+            ("[accounts]", config.accounts != self.fixed.accounts),
+            ("[audit]", config.audit != self.fixed.audit),
+            ("[tracing]", config.tracing != self.fixed.tracing),
         ];
         let changed: Vec<&str> =
             fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect();

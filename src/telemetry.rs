@@ -1,5 +1,6 @@
 //! A leaf: logs, and every metric with its name, labels and help text.
 
+mod accounts;
 mod audit;
 mod load;
 mod span_export;
@@ -21,6 +22,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use self::{
+    accounts::{AccountMetrics, StoreCall},
     audit::AuditMetrics,
     load::{ConnectionEnd, Handshake, Load, RPCS},
     tracing::{RpcSpan, Tracing},
@@ -77,6 +79,8 @@ pub struct Metrics {
     metabase_probe: Family<InstanceLabels, Gauge<f64, AtomicU64>>,
     rotation: Family<SecretLabels, Gauge>,
     audit: AuditMetrics,
+    /// Of the guard of accounts.
+    pub accounts: AccountMetrics,
 }
 
 /// What a candidate policy would do otherwise.
@@ -208,6 +212,7 @@ impl Default for Metrics {
         let rotation = Family::default();
         registry.register("metabase_signing_secret", "1 for the secret that signs", rotation.clone());
         let audit = AuditMetrics::register(&mut registry);
+        let accounts = AccountMetrics::register(&mut registry);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", build);
         Self {
@@ -228,6 +233,7 @@ impl Default for Metrics {
             metabase_probe,
             rotation,
             audit,
+            accounts,
         }
     }
 }

@@ -24,6 +24,7 @@ mod service;
 pub mod serving;
 mod status;
 pub mod tls;
+mod warnings;
 
 use std::sync::Arc;
 

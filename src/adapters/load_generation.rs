@@ -152,6 +152,16 @@ pub fn load(config: &Config, file: &str) -> Result<Loaded, LoadError> {
     if let Some(AuditConfig { subject: SubjectForm::Hash(source, location), .. }) = &config.audit {
         let _ = loading.key(source, location);
     }
+    if let Some(redis) = &config.accounts.redis {
+        let (source, location) = &redis.hash_key;
+        let _ = loading.key(source, location);
+        if let Some((source, location)) = &redis.password {
+            match secret_sources::load_password(source) {
+                Ok((_, warning)) => loading.warnings.extend(warning),
+                Err(error) => loading.fail(location, &error),
+            }
+        }
+    }
     let Loading { warnings, errors, .. } = loading;
     if errors.is_empty() {
         Ok(Loaded { generation: Generation::new(instances, config.policy()), warnings })

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::environment;
 use crate::{
     config::SecretSource,
-    domain::secret::{SharedSecret, WeakSecret},
+    domain::secret::{Password, SharedSecret, UnusablePassword, WeakSecret},
     regular_file,
 };
 
@@ -46,6 +46,9 @@ pub enum SecretError {
         /// Why not.
         error: io::Error,
     },
+    /// A password was read and refused.
+    #[error("{0}: {1}")]
+    Unusable(SecretSource, UnusablePassword),
     /// The secret was read and refused.
     #[error("{0}: {1}")]
     Weak(SecretSource, WeakSecret),
@@ -56,7 +59,23 @@ pub enum SecretError {
 /// # Errors
 /// It is not there, or no secret to sign with.
 pub fn load(source: &SecretSource) -> Result<LoadedSecret, SecretError> {
-    let (bytes, warning) = match source {
+    let (bytes, warning) = read(source)?;
+    let secret = SharedSecret::parse(bytes).map_err(|weakness| SecretError::Weak(source.clone(), weakness))?;
+    Ok(LoadedSecret { secret, warning })
+}
+
+/// Reads a password, and what an operator should know about where it lay. Nothing is trimmed.
+///
+/// # Errors
+/// It is not there, or cannot be meant.
+pub fn load_password(source: &SecretSource) -> Result<(Password, Option<String>), SecretError> {
+    let (bytes, warning) = read(source)?;
+    let password = Password::parse(bytes).map_err(|error| SecretError::Unusable(source.clone(), error))?;
+    Ok((password, warning))
+}
+
+fn read(source: &SecretSource) -> Result<(Vec<u8>, Option<String>), SecretError> {
+    Ok(match source {
         SecretSource::File(path) => read_file(path, source)?,
         SecretSource::Credential(name) => {
             let directory = environment::read("CREDENTIALS_DIRECTORY");
@@ -68,9 +87,7 @@ pub fn load(source: &SecretSource) -> Result<LoadedSecret, SecretError> {
             (value.into_vec(), None)
         }
         SecretSource::Generated => (generate()?.as_bytes().to_vec(), None),
-    };
-    let secret = SharedSecret::parse(bytes).map_err(|weakness| SecretError::Weak(source.clone(), weakness))?;
-    Ok(LoadedSecret { secret, warning })
+    })
 }
 
 /// A fresh secret as Metabase recommends it: 256 random bits as 64 hexadecimal digits.

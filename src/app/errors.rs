@@ -5,13 +5,16 @@ use std::{io, path::Path, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    adapters::audit_log::AuditError,
+    adapters::{account_store::AccountStoreError, audit_log::AuditError},
     transport::{bearer::KeyFileError, tls::TlsError},
 };
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// What the account store needs cannot be used.
+    #[error(transparent)]
+    Accounts(#[from] AccountStoreError),
     /// The audit log cannot be opened.
     #[error(transparent)]
     Audit(#[from] AuditError),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{StartError, load_tls};
 use crate::{
-    adapters::audit_log,
+    adapters::{account_store, audit_log},
     config::{Config, TracingConfig},
     regular_file,
     telemetry::Tracing,
@@ -23,11 +23,12 @@ const MAX_CA_BYTES: usize = 1024 * 1024;
 pub fn check_files(config: &Config) -> Vec<StartError> {
     let metrics = Arc::default();
     let audit = config.audit.as_ref().map_or(Ok(()), |audit| audit_log::check(&audit.sink));
-    let checked: [Result<(), StartError>; 4] = [
+    let checked: [Result<(), StartError>; 5] = [
         load_tls(&config.server, &metrics).map(drop).map_err(StartError::from),
         Issuers::load(&config.server.proofs.jwt, &metrics).map(drop).map_err(StartError::from),
         config.tracing.as_ref().map_or(Ok(()), |tracing| read_ca(tracing).map(drop)),
         audit.map_err(StartError::from),
+        account_store::check(&config.accounts).map_err(StartError::from),
     ];
     checked.into_iter().filter_map(Result::err).collect()
 }

@@ -26,6 +26,8 @@ pub enum Check {
     Configuration,
     /// Where the audit log goes.
     Audit,
+    /// The store that replicas share, of whose an account is.
+    Accounts,
     /// The protection of the process itself.
     Hardening,
     /// The address of the instance.
@@ -61,6 +63,7 @@ impl Check {
         match self {
             Self::Configuration => "configuration",
             Self::Audit => "audit",
+            Self::Accounts => "accounts",
             Self::Hardening => "hardening",
             Self::Url => "url",
             Self::Reachable => "reachable",

@@ -1,19 +1,21 @@
-//! Issues a token: parse, decide, sign, record. The order is the security argument: nothing is signed without a permit, and no
-//! token leaves before its audit record is written.
+//! Issues a token: parse, decide, look whose the account is, sign, record. The order is the security argument: nothing is signed
+//! without a permit or for a refused person, and no token leaves before its audit record is written.
 
 use std::{fmt, sync::Arc};
 
 use super::{
     Clock,
+    accounts::{AccountRefusal, Accounts, Warnings},
     audit::{self, Audit, By, Event},
-    generation::{Generations, NotAdmitted},
+    generation::{Generation, Generations, InstanceWithKey, NotAdmitted},
     shadow::Shadow,
     signing_key::{SignError, Signed},
 };
 use crate::domain::{
+    account::Findings,
     caller::Caller,
     instance::Instance,
-    policy::{Decision, Denial},
+    policy::{Decision, Denial, Permit},
     time::UnixTime,
     token::{Fingerprint, SignedToken, exchange_deadline},
     token_request::{InvalidRequest, TokenRequest, UnverifiedRequest, Violation},
@@ -24,6 +26,7 @@ pub struct IssueToken {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
     shadow: Shadow,
+    accounts: Arc<Accounts>,
     audit: Arc<Audit>,
 }
 
@@ -42,11 +45,15 @@ pub struct IssuedToken {
     pub fingerprint: Fingerprint,
     /// Where to redirect a browser to; holds the token.
     pub sso_url: Option<SignedToken>,
+    /// What the caller should know beside it.
+    pub warnings: Warnings,
 }
 
 /// Why no token was issued.
 #[derive(Debug)]
 pub enum IssueError {
+    /// Permitted, but several people share the account, or whether they do is not known.
+    Account(AccountRefusal),
     /// Permitted and signed, but not recorded.
     AuditUnavailable,
     /// Outside the caller's grant.
@@ -61,11 +68,28 @@ pub enum IssueError {
     UrlNotConfigured,
 }
 
+/// What the policy has permitted, on its way to being signed.
+struct Permitted<'a> {
+    found: &'a InstanceWithKey,
+    permit: Permit,
+    by: By<'a>,
+    person: Option<audit::Person>,
+    /// Of the generation.
+    number: u64,
+}
+
 impl IssueToken {
-    /// Issues from the generation in force, with the time of `clock`, and records it in `audit`.
+    /// Issues from the generation in force, with the time of `clock`, for people that `accounts` has nothing against, and records it
+    /// in `audit`.
     #[must_use]
-    pub fn new(generations: Arc<Generations>, clock: Arc<dyn Clock>, shadow: Shadow, audit: Arc<Audit>) -> Self {
-        Self { generations, clock, shadow, audit }
+    pub fn new(
+        generations: Arc<Generations>,
+        clock: Arc<dyn Clock>,
+        shadow: Shadow,
+        accounts: Arc<Accounts>,
+        audit: Arc<Audit>,
+    ) -> Self {
+        Self { generations, clock, shadow, accounts, audit }
     }
 
     /// Issues a token of the named instance to `caller`.
@@ -78,24 +102,41 @@ impl IssueToken {
         instance: &str,
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
-        let (issued, record) = self.sign(caller, instance, unverified)?;
+        // Kept to the end, which may take as long as the account store does.
+        let (generation, number) = (self.generations.current_owned(), self.generations.number());
+        let permitted = self.permit(&generation, number, caller, instance, unverified)?;
+        let warnings = match self.accounts.check(&permitted.permit, self.clock.now()).await {
+            Ok(warnings) => warnings,
+            Err(refusal) => {
+                self.note_refusal(permitted, refusal);
+                return Err(IssueError::Account(refusal));
+            }
+        };
+        let (issued, record) = self.sign(permitted, warnings)?;
         self.audit.commit(record).await.map_err(|audit::Unavailable| IssueError::AuditUnavailable)?;
         Ok(issued)
     }
 
-    /// The token, which must not leave before its record is written.
-    fn sign(
+    fn permit<'a>(
         &self,
-        caller: &Caller,
+        generation: &'a Generation,
+        number: u64,
+        caller: &'a Caller,
         instance: &str,
         unverified: UnverifiedRequest,
-    ) -> Result<(IssuedToken, Option<Vec<u8>>), IssueError> {
-        let generation = self.generations.current();
+    ) -> Result<Permitted<'a>, IssueError> {
         let by = || By::new(caller, generation.policy().name(caller));
         let denied = |denial: &Denial, instance: &Instance, person| {
-            let instance = instance.name.as_str();
-            let (reason, field, generation) = (denial.reason.code(), denial.field.as_str(), self.generations.number());
-            self.audit.note(&Event::TokenDenied { by: by(), instance, person, reason, field, generation });
+            let (reason, field, account_warnings) = (denial.reason.code(), denial.field.as_str(), Vec::new());
+            self.audit.note(&Event::TokenDenied {
+                by: by(),
+                instance: instance.name.as_str(),
+                person,
+                reason,
+                field,
+                account_warnings,
+                generation: number,
+            });
         };
         let found = match generation.admit(caller, instance) {
             Ok(found) => found,
@@ -104,7 +145,7 @@ impl IssueToken {
                     && let Ok(found) = generation.instance(instance)
                 {
                     denied(denial, &found.instance, None);
-                    self.shadow.refused(&generation, caller, &found.instance, denial, unverified);
+                    self.shadow.refused(generation, caller, &found.instance, denial, unverified);
                 }
                 return Err(IssueError::NotAdmitted(not_admitted));
             }
@@ -115,13 +156,35 @@ impl IssueToken {
                 InvalidRequest::UrlNotConfigured => IssueError::UrlNotConfigured,
             })?;
         let person = self.audit.person(&request.subject);
-        let permit = match self.shadow.decide(&generation, caller, request) {
-            Decision::Allow(permit) => permit,
+        match self.shadow.decide(generation, caller, request) {
+            Decision::Allow(permit) => Ok(Permitted { found, permit, by: by(), person, number }),
             Decision::Deny(denial) => {
                 denied(&denial, &found.instance, person);
-                return Err(IssueError::Denied(denial));
+                Err(IssueError::Denied(denial))
             }
+        }
+    }
+
+    fn note_refusal(&self, permitted: Permitted<'_>, refusal: AccountRefusal) {
+        let Permitted { found, by, person, number, .. } = permitted;
+        let findings = match refusal {
+            AccountRefusal::Shared(findings) => findings,
+            AccountRefusal::StoreUnavailable => Findings::default(),
         };
+        self.audit.note(&Event::TokenDenied {
+            by,
+            instance: found.instance.name.as_str(),
+            person,
+            reason: refusal.code(),
+            field: "user.email",
+            account_warnings: Warnings { findings, ..Warnings::default() }.names().collect(),
+            generation: number,
+        });
+    }
+
+    /// The token, which must not leave before its record is written.
+    fn sign(&self, permitted: Permitted<'_>, warnings: Warnings) -> Result<(IssuedToken, Option<Vec<u8>>), IssueError> {
+        let Permitted { found, permit, by, person, number } = permitted;
         let (which, key) = found.keys.signing();
         let Signed { token, issue_time, expire_time } =
             key.sign(&permit, self.clock.now()).map_err(IssueError::Sign)?;
@@ -129,13 +192,14 @@ impl IssueToken {
         let fingerprint = Fingerprint::of(token.expose());
         let record = self.audit.is_on().then(|| {
             self.audit.record(&Event::TokenIssued {
-                by: by(),
+                by,
                 instance: found.instance.name.as_str(),
                 person,
                 grant: audit::Grant::of(&permit),
                 fingerprint: fingerprint.to_string(),
                 signed_with: which.as_str(),
-                generation: self.generations.number(),
+                account_warnings: warnings.names().collect(),
+                generation: number,
             })
         });
         let issued = IssuedToken {
@@ -145,6 +209,7 @@ impl IssueToken {
             expire_time,
             exchange_deadline: exchange_deadline(issue_time, expire_time),
             token,
+            warnings,
         };
         Ok((issued, record.flatten()))
     }

@@ -8,7 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Doctor, EX_CONFIG, print};
 use crate::{
-    adapters::{audit_log, clock::SystemClock, environment, load_generation::LoadedFile, secret_sources},
+    adapters::{
+        account_store, audit_log, clock::SystemClock, environment, load_generation::LoadedFile, secret_sources,
+    },
     app::StartError,
     application::{
         audit::Audit,
@@ -52,6 +54,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     let mend = "see docs/configuration.md";
     own.extend(loaded.warnings.iter().map(|warning| Finding::warn(Check::Configuration, warning.as_str(), mend)));
     own.extend(config.audit.as_ref().map(audit));
+    own.extend(accounts(&config).await);
     own.extend(harden(&config, &doctor.config));
     let mut sections = vec![Section { instance: None, address: name, findings: own }];
     let chosen = config
@@ -72,6 +75,16 @@ fn audit(audit: &AuditConfig) -> Finding {
             "mend that, or `serve` does not start: no token leaves without its record",
         ),
     }
+}
+
+/// Asks the account store, where it is not the process's own.
+async fn accounts(config: &Config) -> Option<Finding> {
+    let redis = config.accounts.redis.as_ref()?;
+    let way_out = "see whether it runs, and docs/accounts.md for the rights of its user";
+    Some(match account_store::probe(redis).await {
+        Ok(()) => Finding::ok(Check::Accounts, "The account store answers, and takes what it is told"),
+        Err(error) => Finding::fail(Check::Accounts, format!("The account store cannot be used: {error}"), way_out),
+    })
 }
 
 /// Takes the measures of `serve` in a thread of its own, which they end with, to see which would hold.

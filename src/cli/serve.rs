@@ -84,7 +84,7 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
         serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
     let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
-        Err(error @ (StartError::Keys(_) | StartError::Tls(_) | StartError::Tracing(_))) => {
+        Err(error @ (StartError::Accounts(_) | StartError::Keys(_) | StartError::Tls(_) | StartError::Tracing(_))) => {
             return fail(EX_CONFIG, format_args!("{name}{error}"));
         }
         Err(StartError::Audit(error)) => {

@@ -1,14 +1,18 @@
 //! Writes the configuration out as TOML, with every default. Secrets are not in it, only where they are.
 
+mod accounts;
+
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use toml::{Table, Value};
 
+use self::accounts::accounts;
 use super::{
     AuditConfig, AuditSink, CallerConfig, Config, Drain, InstanceConfig, JwtIssuer, KeySource, Limits, ListenAddress,
     Proofs, SecretSource, SubjectForm, TlsFiles, TracingConfig,
 };
 use crate::domain::{
+    caller::UserDirectory,
     grant::{AttributeRule, AttributeRules, EmailDomains, Grant, Pattern},
     instance::InstanceName,
     lifetime::Lifetime,
@@ -40,6 +44,7 @@ pub(super) fn render(config: &Config) -> String {
         put(&mut shadow, "policy", path.display().to_string());
         put(&mut table, "shadow", shadow);
     }
+    put(&mut table, "accounts", accounts(&config.accounts));
     if let Some(config) = &config.audit {
         put(&mut table, "audit", audit(config));
     }
@@ -209,6 +214,7 @@ fn instance(config: &InstanceConfig) -> Table {
     }
     put(&mut out, "environment", instance.environment.as_str());
     put(&mut out, "tenancy", instance.tenancy.as_str());
+    put(&mut out, "one_account_per_user", instance.one_account.as_str());
     put(&mut out, "shared_secret", secret_source(&config.shared_secret));
     let mut lifetimes = Table::new();
     put(&mut lifetimes, "default", lifetime(instance.lifetimes.default));
@@ -236,6 +242,8 @@ fn lifetime(lifetime: Lifetime) -> String {
 fn caller(caller: &CallerConfig) -> Table {
     let mut out = Table::new();
     put(&mut out, "name", caller.name.as_str());
+    let directory = caller.user_directory.clone().unwrap_or_else(|| UserDirectory::from(&caller.name));
+    put(&mut out, "user_directory", directory.as_str());
     put(&mut out, "identities", caller.identities.iter().map(ToString::to_string).collect::<Vec<_>>());
     put(&mut out, "grants", caller.grants.iter().map(grant).collect::<Vec<_>>());
     out

@@ -14,11 +14,12 @@ use toml::Spanned;
 use super::{
     CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
-    parse_audit, parse_grant, parse_server, parse_tracing,
-    raw::{ClaimKey, RawCaller, RawEnvironment, RawInstance, RawLifetimes, RawSecretSource, RawTenancy},
+    parse_accounts, parse_audit, parse_grant, parse_server, parse_tracing,
+    raw::{ClaimKey, RawCaller, RawEnvironment, RawInstance, RawLifetimes, RawOneAccount, RawSecretSource, RawTenancy},
     shapes,
 };
 use crate::domain::{
+    account::OneAccount,
     caller::CallerName,
     claims::{ClaimNames, InvalidClaimName},
     identity::IdentityPattern,
@@ -77,11 +78,12 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let server = parse_server::parse_server(&raw.server, &callers, &mut problems);
     let denied = parse_server::parse_deny(raw.deny, &callers, &mut problems);
     let candidate = raw.shadow.and_then(|shadow| parse_candidate(&shadow.policy, &mut problems));
+    let accounts = parse_accounts::parse_accounts(raw.accounts, &mut problems);
     let audit = raw.audit.and_then(|audit| parse_audit::parse_audit(audit, &mut problems));
     let tracing = raw.tracing.and_then(|tracing| parse_tracing::parse_tracing(&tracing, &mut problems));
     match server {
         Some(server) if problems.errors.is_empty() => {
-            Ok(Config { server, instances, callers, denied, candidate, tracing, audit })
+            Ok(Config { server, instances, callers, denied, candidate, tracing, audit, accounts })
         }
         Some(_) | None => Err(problems.in_order()),
     }
@@ -149,6 +151,11 @@ fn parse_instance(raw: RawInstance, problems: &mut Problems<'_>) -> Option<Insta
             RawTenancy::Forbidden => Tenancy::Forbidden,
             RawTenancy::Optional => Tenancy::Optional,
             RawTenancy::Required => Tenancy::Required,
+        },
+        one_account: match raw.one_account_per_user {
+            RawOneAccount::Enforce => OneAccount::Enforce,
+            RawOneAccount::Off => OneAccount::Off,
+            RawOneAccount::Report => OneAccount::Report,
         },
         claim_names: claim_names.unwrap_or_default(),
         is_default: raw.default.is_some_and(Spanned::into_inner),
@@ -311,8 +318,9 @@ fn parse_callers(
             }
             own.push(identity);
         }
+        let user_directory = raw.user_directory.as_ref().and_then(|directory| problems.parse(directory));
         let grants = parse_grant::parse_grants(raw.grants, instances, unnamed, problems);
-        callers.extend(name.map(|name| CallerConfig { name, identities: own, grants }));
+        callers.extend(name.map(|name| CallerConfig { name, user_directory, identities: own, grants }));
     }
     callers
 }

@@ -83,7 +83,7 @@ pub(super) fn parse_drain(raw: &RawDrain, problems: &mut Problems<'_>) -> Drain 
     }
 }
 
-fn number<T: TryFrom<i64>>(
+pub(super) fn number<T: TryFrom<i64>>(
     raw: Option<&Spanned<i64>>,
     allowed: RangeInclusive<i64>,
     default: T,
@@ -96,7 +96,7 @@ fn number<T: TryFrom<i64>>(
     problems.take(&raw.span(), number.ok_or_else(rule)).unwrap_or(default)
 }
 
-fn duration(
+pub(super) fn duration(
     raw: Option<&Spanned<String>>,
     allowed: RangeInclusive<Duration>,
     default: Duration,

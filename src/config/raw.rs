@@ -1,5 +1,6 @@
 //! The shapes of the configuration file, as TOML sees them. Nothing here is checked but types and key names.
 
+mod accounts;
 mod observability;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -10,6 +11,7 @@ use serde::{
 };
 use toml::Spanned;
 
+pub(super) use self::accounts::{RawAccounts, RawBound, RawOnStoreFailure, RawOneAccount, RawRedis};
 pub(super) use self::observability::{RawAudit, RawDurability, RawPlace, RawSink, RawSubject, RawTracing};
 
 type Text = Spanned<String>;
@@ -26,6 +28,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) deny: RawDeny,
     pub(super) shadow: Option<RawShadow>,
+    #[serde(default)]
+    pub(super) accounts: RawAccounts,
     pub(super) audit: Option<RawAudit>,
     pub(super) tracing: Option<RawTracing>,
 }
@@ -148,6 +152,8 @@ pub(super) struct RawInstance {
     #[serde(default)]
     pub(super) tenancy: RawTenancy,
     #[serde(default)]
+    pub(super) one_account_per_user: RawOneAccount,
+    #[serde(default)]
     pub(super) claims: BTreeMap<ClaimKey, Text>,
 }
 
@@ -190,6 +196,7 @@ pub(super) struct RawLifetimes {
 #[serde(deny_unknown_fields, expecting = "a table [[callers]]")]
 pub(super) struct RawCaller {
     pub(super) name: Text,
+    pub(super) user_directory: Option<Text>,
     #[serde(default)]
     pub(super) identities: Vec<Text>,
     #[serde(default)]

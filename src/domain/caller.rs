@@ -69,6 +69,35 @@ impl fmt::Display for CallerName {
     }
 }
 
+/// Name of the database that a caller's identifiers of people come from, under the rule of instance names. The same identifier of
+/// the same directory is the same person, whichever caller gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserDirectory(Arc<str>);
+
+impl UserDirectory {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&CallerName> for UserDirectory {
+    /// The one of a caller for which none is configured.
+    fn from(name: &CallerName) -> Self {
+        Self(Arc::clone(&name.0))
+    }
+}
+
+impl FromStr for UserDirectory {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        check_name(name)?;
+        Ok(Self(name.into()))
+    }
+}
+
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use thiserror::Error;
 use url::Url;
 
-use super::{claims::ClaimNames, lifetime::LifetimeRange, tenant::Tenancy};
+use super::{account::OneAccount, claims::ClaimNames, lifetime::LifetimeRange, tenant::Tenancy};
 
 /// A configured Metabase instance, apart from its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Instance {
     pub(crate) lifetimes: LifetimeRange,
     /// Whether tokens name a tenant.
     pub(crate) tenancy: Tenancy,
+    /// What is done about accounts that several people share.
+    pub(crate) one_account: OneAccount,
     /// As configured in Metabase.
     pub(crate) claim_names: ClaimNames,
     /// Stands in for the empty name in requests.

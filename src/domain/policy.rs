@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     attributes,
-    caller::{Caller, CallerId, CallerName},
+    caller::{Caller, CallerId, CallerName, UserDirectory},
     deny_reason::DenyReason,
     grant::{AttributeDenied, Grant, Rate},
     identity::{Identity, IdentityPattern},
@@ -35,6 +35,7 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 struct Entry {
     name: CallerName,
+    directory: UserDirectory,
     is_denied: bool,
     grants: Vec<(InstanceIndex, Arc<Grant>)>,
 }
@@ -69,24 +70,29 @@ pub enum Decision {
 /// Proof that the policy allowed this request. Only this module can make one; signing requires one.
 ///
 /// ```compile_fail,E0451
-/// use metabase_token_service::domain::{lifetime::Lifetime, policy::Permit, token_request::TokenRequest};
-/// fn forge(request: TokenRequest, lifetime: Lifetime) -> Permit {
-///     Permit { request, lifetime }
+/// use metabase_token_service::domain::{
+///     caller::UserDirectory, lifetime::Lifetime, policy::Permit, token_request::TokenRequest,
+/// };
+/// fn forge(request: TokenRequest, lifetime: Lifetime, directory: UserDirectory) -> Permit {
+///     Permit { request, lifetime, directory }
 /// }
 /// ```
 ///
 /// The same names in a function that only reads a permit do compile:
 ///
 /// ```
-/// use metabase_token_service::domain::{lifetime::Lifetime, policy::Permit, token_request::TokenRequest};
-/// fn read(permit: &Permit) -> (&TokenRequest, Lifetime) {
-///     (permit.request(), permit.lifetime())
+/// use metabase_token_service::domain::{
+///     caller::UserDirectory, lifetime::Lifetime, policy::Permit, token_request::TokenRequest,
+/// };
+/// fn read(permit: &Permit) -> (&TokenRequest, Lifetime, &UserDirectory) {
+///     (permit.request(), permit.lifetime(), permit.directory())
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Permit {
     request: TokenRequest,
     lifetime: Lifetime,
+    directory: UserDirectory,
 }
 
 impl Permit {
@@ -100,6 +106,12 @@ impl Permit {
     #[must_use]
     pub const fn lifetime(&self) -> Lifetime {
         self.lifetime
+    }
+
+    /// What the caller's identifiers of people belong to.
+    #[must_use]
+    pub const fn directory(&self) -> &UserDirectory {
+        &self.directory
     }
 }
 
@@ -126,6 +138,12 @@ impl Policy {
             IdentityPattern::Exact(identity) => self.identities.insert(identity, caller),
             IdentityPattern::SpiffePrefix(prefix) => self.spiffe_prefixes.insert(prefix, caller),
         };
+    }
+
+    /// Says which directory a caller's identifiers of people belong to; without it one of the caller's own name.
+    pub fn set_directory(&mut self, caller: CallerName, directory: UserDirectory) {
+        let caller = self.index(caller);
+        self.callers[caller].directory = directory;
     }
 
     /// Adds what a caller may do on an instance; one grant each.
@@ -156,7 +174,8 @@ impl Policy {
         }
         let is_denied = self.denied.callers.contains(&name);
         self.names.insert(name.clone(), self.callers.len());
-        self.callers.push(Entry { name, is_denied, grants: Vec::new() });
+        let directory = UserDirectory::from(&name);
+        self.callers.push(Entry { name, directory, is_denied, grants: Vec::new() });
         self.callers.len() - 1
     }
 
@@ -166,7 +185,7 @@ impl Policy {
     /// # Errors
     /// Why not.
     pub fn decide_access(&self, caller: &Caller, instance: &InstanceName) -> Result<&CallerName, Denial> {
-        self.granted(caller, instance).map(|(name, _)| name)
+        self.granted(caller, instance).map(|(entry, _)| &entry.name)
     }
 
     /// Every rate that is granted, with the caller and the instance it is for.
@@ -182,8 +201,8 @@ impl Policy {
     /// Whether `caller` may have the token. The first rule that is broken decides.
     #[must_use]
     pub fn decide(&self, caller: &Caller, request: TokenRequest) -> Decision {
-        let grant = match self.grant(caller, &request.instance.name) {
-            Ok(grant) => grant,
+        let (entry, grant) = match self.granted(caller, &request.instance.name) {
+            Ok(granted) => granted,
             Err(denial) => return Decision::Deny(denial),
         };
         if let Err(denial) = self.denied.check(&request).and_then(|()| check(grant, &request)) {
@@ -192,7 +211,7 @@ impl Policy {
         // Only a lifetime that was asked for is refused; the default yields to the grant.
         let most = grant.max_lifetime.unwrap_or(request.instance.lifetimes.max);
         let lifetime = request.lifetime.unwrap_or(request.instance.lifetimes.default.min(most));
-        Decision::Allow(Permit { request, lifetime })
+        Decision::Allow(Permit { request, lifetime, directory: entry.directory.clone() })
     }
 
     /// Whether `caller` may ask for the status of credentials on an instance.
@@ -200,7 +219,7 @@ impl Policy {
     /// # Errors
     /// Why not.
     pub fn decide_status_check(&self, caller: &Caller, instance: &InstanceName) -> Result<(), Denial> {
-        let grant = self.grant(caller, instance)?;
+        let (_, grant) = self.granted(caller, instance)?;
         if grant.may_check_status { Ok(()) } else { Err(deny(DenyReason::StatusCheckNotGranted, "instance")) }
     }
 
@@ -225,11 +244,7 @@ impl Policy {
         index.map(|index| &self.callers[*index])
     }
 
-    fn grant(&self, caller: &Caller, instance: &InstanceName) -> Result<&Grant, Denial> {
-        self.granted(caller, instance).map(|(_, grant)| grant)
-    }
-
-    fn granted(&self, caller: &Caller, instance: &InstanceName) -> Result<(&CallerName, &Grant), Denial> {
+    fn granted(&self, caller: &Caller, instance: &InstanceName) -> Result<(&Entry, &Grant), Denial> {
         let entry = self.entry(caller).ok_or_else(|| match &caller.id {
             CallerId::Named(_) => deny(DenyReason::NoGrant, "instance"),
             CallerId::Proven(_) => deny(DenyReason::UnknownCaller, ""),
@@ -238,7 +253,7 @@ impl Policy {
             return Err(deny(DenyReason::CallerDenied, ""));
         }
         let grant = self.instances.get(instance).and_then(|index| entry.grants.iter().find(|(one, _)| one == index));
-        grant.map(|(_, grant)| (&entry.name, &**grant)).ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
+        grant.map(|(_, grant)| (entry, &**grant)).ok_or_else(|| deny(DenyReason::NoGrant, "instance"))
     }
 }
 

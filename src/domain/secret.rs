@@ -1,6 +1,7 @@
 //! The key material shared with one Metabase instance, and the mistakes that are refused at the door.
 
 mod look_alikes;
+mod password;
 mod pseudonym;
 
 use std::fmt;
@@ -9,7 +10,11 @@ use aws_lc_rs::constant_time;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-pub use self::{look_alikes::LookAlike, pseudonym::PseudonymKey};
+pub use self::{
+    look_alikes::LookAlike,
+    password::{Password, UnusablePassword},
+    pseudonym::PseudonymKey,
+};
 
 /// HMAC key shared with one Metabase instance (Metabase: "JWT shared secret"). The key is the bytes as they are:
 /// Metabase decodes neither hexadecimal nor base64. Wiped on drop; never printed, cloned or compared by `==`.

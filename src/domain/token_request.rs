@@ -3,6 +3,7 @@
 use std::{fmt::Display, sync::Arc};
 
 use super::{
+    account::OneAccount,
     attributes::{self, Attributes, InvalidAttribute, MAX_ATTRIBUTES},
     groups::{Group, MAX_GROUPS},
     instance::Instance,
@@ -80,7 +81,7 @@ impl TokenRequest {
     /// Every rule that the request breaks, at once.
     pub fn parse(unverified: UnverifiedRequest, instance: Arc<Instance>) -> Result<Self, InvalidRequest> {
         let mut violations = Violations::default();
-        let subject = parse_subject(unverified.user, &mut violations);
+        let subject = parse_subject(unverified.user, instance.one_account, &mut violations);
         let groups = unverified.groups.map(|names| parse_groups(names, &mut violations));
         check_attributes(&unverified.attributes, "attributes", &mut violations, |key, value| {
             attributes::check_user_attribute(key, value, &instance.claim_names)
@@ -120,18 +121,29 @@ impl Violations {
     }
 }
 
-fn parse_subject(user: Option<UnverifiedUser>, violations: &mut Violations) -> Option<Subject> {
+fn parse_subject(
+    user: Option<UnverifiedUser>,
+    one_account: OneAccount,
+    violations: &mut Violations,
+) -> Option<Subject> {
     let Some(user) = user else {
         violations.add("user", "must be given: the signed-in person the token is for");
         return None;
     };
-    violations.take("user.id", text::check(&user.id, MAX_USER_ID_CHARS));
+    if one_account.needs_user_id() && user.id.trim().is_empty() {
+        violations.add("user.id", NO_USER_ID);
+    } else {
+        violations.take("user.id", text::check(&user.id, MAX_USER_ID_CHARS));
+    }
     let email = violations.take("user.email", user.email.parse::<Email>());
     let first_name = violations.take("user.first_name", subject::parse_name(user.first_name));
     let last_name = violations.take("user.last_name", subject::parse_name(user.last_name));
     let id = (!user.id.is_empty()).then_some(user.id);
     Some(Subject { id, email: email?, first_name: first_name?, last_name: last_name? })
 }
+
+const NO_USER_ID: &str = "must be given: your own stable identifier of the signed-in person, such as a primary key, by which the \
+                          service sees that every person has a Metabase account of their own (the instance's `one_account_per_user`)";
 
 fn parse_groups(names: Vec<String>, violations: &mut Violations) -> Vec<Group> {
     if names.len() > MAX_GROUPS {

@@ -79,8 +79,13 @@ impl Plan {
             Some(AuditSink::File(log)) => log.parent().map(Path::to_owned).into_iter().collect(),
             Some(AuditSink::Stdout | AuditSink::Syslog(_) | AuditSink::UnixDatagram(_)) | None => Vec::new(),
         };
+        files.extend(config.accounts.secrets().filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.as_path()),
+            SecretSource::Credential(_) | SecretSource::Env(_) | SecretSource::Generated => None,
+        }));
+        files.extend(config.accounts.ca());
         files.extend(server.tls.iter().flat_map(TlsFiles::paths).chain(server.proofs.key_files()));
-        let mut ports: BTreeSet<u16> = config_ports(config).collect();
+        let mut ports: BTreeSet<u16> = config_ports(config).chain(config.accounts.ports()).collect();
         for issuer in &server.proofs.jwt {
             if let KeySource::Url { url, ca } = &issuer.jwks {
                 ports.extend(url.port_or_known_default());
@@ -203,7 +208,8 @@ fn subject_key(config: &Config) -> Option<&SecretSource> {
 fn variables(config: &Config) -> impl Iterator<Item = String> {
     let next = |one: &InstanceConfig| one.next_shared_secret.as_ref().map(|(source, _)| source.clone());
     let sources = config.instances.iter().flat_map(move |one| [Some(one.shared_secret.clone()), next(one)]);
-    sources.flatten().chain(subject_key(config).cloned()).filter_map(|source| match source {
+    let accounts = config.accounts.secrets().cloned();
+    sources.flatten().chain(subject_key(config).cloned()).chain(accounts).filter_map(|source| match source {
         SecretSource::Env(name) => Some(name),
         SecretSource::Credential(_) | SecretSource::File(_) | SecretSource::Generated => None,
     })

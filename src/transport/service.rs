@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{convert, deadline, proto, status};
+use super::{convert, deadline, proto, status, warnings};
 use crate::{
     application::{
         check_auth_status::CheckAuthStatus,
@@ -42,7 +42,9 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         match self.issue_token.execute(&caller, &instance, unverified).await {
             Ok(issued) => {
                 self.metrics.decided("issued", "");
-                Ok(Response::new(convert::issue_response(&issued)))
+                let mut response = Response::new(convert::issue_response(&issued));
+                warnings::add(issued.warnings, response.metadata_mut());
+                Ok(response)
             }
             Err(error) => {
                 let (outcome, reason) = outcome(&error);
@@ -73,6 +75,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 /// Labels of the metric.
 const fn outcome(error: &IssueError) -> (&'static str, &'static str) {
     match error {
+        IssueError::Account(refusal) => ("refused", refusal.code()),
         IssueError::AuditUnavailable => ("refused", "AUDIT_UNAVAILABLE"),
         IssueError::Denied(denial) | IssueError::NotAdmitted(NotAdmitted::Denied(denial)) => {
             ("denied", denial.reason.code())

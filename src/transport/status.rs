@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::{MAX_REQUEST_BYTES, authenticate::Unauthenticated, bearer::InvalidBearer};
 use crate::{
     application::{
+        accounts::AccountRefusal,
         check_auth_status::CheckError,
         generation::{NoInstance, NotAdmitted},
         issue_token::IssueError,
@@ -26,6 +27,7 @@ const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(250);
 
 pub(super) fn of_issue(error: IssueError) -> Status {
     match error {
+        IssueError::Account(refusal) => account(refusal),
         IssueError::AuditUnavailable => audit_unavailable(),
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
@@ -135,6 +137,35 @@ fn rate_exceeded(RateExceeded { retry_after }: RateExceeded) -> Status {
     details.set_error_info("RATE_EXCEEDED", DOMAIN, HashMap::new());
     let message = format!("the caller's rate is used up; retry in {} ms", retry_after.as_millis());
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// Says nothing about the other person, whom the caller may not know.
+fn account(refusal: AccountRefusal) -> Status {
+    let code = refusal.code();
+    let findings = match refusal {
+        AccountRefusal::Shared(findings) => findings,
+        AccountRefusal::StoreUnavailable => {
+            let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+            details.set_error_info(code, DOMAIN, HashMap::new());
+            let message =
+                "whether another person uses this account could not be found out, so no token was issued; try again";
+            return Status::with_error_details(Code::Unavailable, message, details);
+        }
+    };
+    let (finding, message) = if findings.other_person {
+        let message = "another person (another user.id) uses the Metabase account of this e-mail address, and people who share an \
+                       account share its session and its data; give every person an address of their own. Two backends over one \
+                       user database have to be configured with the same `user_directory`; one_account_per_user = \"report\" \
+                       issues and warns instead";
+        ("other_person", message)
+    } else {
+        let message = "the Metabase account of this e-mail address has had more tokens within an hour than one person needs \
+                       (accounts.tokens_per_hour); give every person an account of their own, and see that the backend issues a \
+                       token only when it is asked for one";
+        ("too_many_tokens", message)
+    };
+    let metadata = [("field".to_owned(), "user.email".to_owned()), ("finding".to_owned(), finding.to_owned())];
+    with_reason(Code::FailedPrecondition, code, message, metadata.into())
 }
 
 /// The log has to recover first, which takes somebody who makes room on a disk.

@@ -19,6 +19,10 @@ otlp_endpoint = "http://127.0.0.1:4317"
 sink = "stdout"
 subject = "hash"
 subject_key = { env = "SUBJECTS" }
+[accounts.redis]
+urls = ["rediss://redis.example.com"]
+hash_key = { env = "ACCOUNTS" }
+on_store_failure = "deny"
 [[instances]]
 name = "main"
 shared_secret = { env = "MAIN" }

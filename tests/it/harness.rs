@@ -56,7 +56,7 @@ pub(crate) const CONFIG: &str = r#"
 /// A person that [`CONFIG`] allows tokens for.
 pub(crate) fn ada() -> User {
     User {
-        id: String::new(),
+        id: "1815".to_owned(),
         email: "ada@example.com".to_owned(),
         first_name: "Ada".to_owned(),
         last_name: "Lovelace".to_owned(),

@@ -91,6 +91,9 @@ pub enum Event<'a> {
         /// The field that is not permitted; empty if it is none.
         #[serde(skip_serializing_if = "str::is_empty")]
         field: &'a str,
+        /// What speaks for a shared account, if that is the reason.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        account_warnings: Vec<&'static str>,
         /// The generation that decided.
         generation: u64,
     },
@@ -111,6 +114,9 @@ pub enum Event<'a> {
         fingerprint: String,
         /// `shared_secret` or `next_shared_secret`
         signed_with: &'static str,
+        /// What speaks for a shared account, or why that was not looked at.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        account_warnings: Vec<&'static str>,
         /// The generation that decided.
         generation: u64,
     },

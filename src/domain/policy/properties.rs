@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{tests::caller, *};
 use crate::domain::{
+    account::OneAccount,
     attributes::Attributes,
     claims::{ClaimNames, Claims},
     grant::{AttributeRule, AttributeRules, EmailDomains, Pattern},
@@ -101,6 +102,7 @@ fn instances() -> impl Strategy<Value = Instance> {
         environment: Environment::Production,
         lifetimes: LifetimeRange::default(),
         tenancy,
+        one_account: OneAccount::Off,
         claim_names: ClaimNames::default(),
         is_default: false,
     })

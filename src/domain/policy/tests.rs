@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
+    account::OneAccount,
     attributes::Attributes,
     caller::Proof,
     claims::ClaimNames,
@@ -22,6 +23,7 @@ fn instance() -> Arc<Instance> {
         environment: Environment::Production,
         lifetimes: LifetimeRange::default(),
         tenancy: Tenancy::Optional,
+        one_account: OneAccount::Off,
         claim_names: ClaimNames::default(),
         is_default: false,
     })

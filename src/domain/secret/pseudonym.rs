@@ -9,10 +9,10 @@ use super::SharedSecret;
 /// A key that turns personal data into pseudonyms. The same datum has the same pseudonym as long as the key stays.
 pub struct PseudonymKey(hmac::Key);
 
-/// Bytes of a pseudonym: with 2^32 people, two share one in less than one case in 2^64.
-const LEN: usize = 16;
-
 impl PseudonymKey {
+    /// Bytes of a pseudonym: with 2^32 people, two share one in less than one case in 2^64.
+    pub const LEN: usize = 16;
+
     /// The secret has no other use: with the key of tokens, pseudonyms would be signatures.
     #[must_use]
     pub fn new(secret: &SharedSecret) -> Self {
@@ -27,11 +27,25 @@ impl PseudonymKey {
         context.update(&[0]);
         context.update(text.as_bytes());
         let tag = context.sign();
-        let mut out = String::with_capacity(2 * LEN);
-        for byte in &tag.as_ref()[..LEN] {
+        let mut out = String::with_capacity(2 * Self::LEN);
+        for byte in &tag.as_ref()[..Self::LEN] {
             // Writing to a String does not fail.
             let _ = write!(out, "{byte:02x}");
         }
+        out
+    }
+
+    /// The first 128 bits of the HMAC-SHA256 of all parts, each behind its length in four bytes, so that no two lists of parts are
+    /// hashed as the same text.
+    #[must_use]
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; Self::LEN] {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            context.update(part);
+        }
+        let mut out = [0; Self::LEN];
+        out.copy_from_slice(&context.sign().as_ref()[..Self::LEN]);
         out
     }
 }

@@ -1,0 +1,196 @@
+//! Keeps a connection to Redis. While there is none, nobody waits: questions are answered at once as "cannot be asked", and a task of
+//! its own connects again, with pauses that grow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use redis::RedisError;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connect::{Connection, PATIENCE, connect},
+    script::{self, Answer},
+};
+use crate::{
+    application::{accounts::StoreUnavailable, watch_metabase::jittered},
+    config::RedisConfig,
+    domain::account::{AccountId, AccountRules, PersonId, Use},
+    telemetry::{AccountMetrics, StoreCall},
+};
+
+/// Questions that may wait for an answer at once. The accident: a Redis that stops makes every request of the budget's time wait.
+const MAX_WAITING: usize = 1024;
+/// Failures in a row after which the connection is given up. One may be a pause of the network or of this machine.
+const MAX_FAILURES: u32 = 5;
+/// Between two looks whether an idle connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Before connecting again; doubled each time, up to the most, and a tenth more or less.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a start waits for the first connection.
+const PATIENCE_AT_START: Duration = Duration::from_secs(2);
+
+pub(super) struct Link {
+    config: RedisConfig,
+    metrics: AccountMetrics,
+    live: ArcSwapOption<Live>,
+    waiting: Semaphore,
+    failures: AtomicU32,
+    connections: AtomicU64,
+    given_up: Notify,
+}
+
+/// A connection that works as far as is known.
+struct Live {
+    connection: Connection,
+    number: u64,
+}
+
+impl Link {
+    /// With a connection, if there is one to be had soon. It is kept until `ended`.
+    pub(super) async fn open(config: RedisConfig, metrics: AccountMetrics, ended: CancellationToken) -> Arc<Self> {
+        let link = Arc::new(Self {
+            config,
+            metrics,
+            live: ArcSwapOption::empty(),
+            waiting: Semaphore::new(MAX_WAITING),
+            failures: AtomicU32::new(0),
+            connections: AtomicU64::new(0),
+            given_up: Notify::new(),
+        });
+        let first = timeout(PATIENCE_AT_START, connect(&link.config)).await;
+        let first = first.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        match first {
+            Ok(connection) => link.use_from_now_on(connection),
+            Err(error) => link.say_unreachable(&error),
+        }
+        let kept = Arc::clone(&link);
+        tokio::spawn(async move { ended.run_until_cancelled(kept.keep()).await });
+        link
+    }
+
+    /// Redis's answer, within the budget.
+    pub(super) async fn ask(
+        &self,
+        asked: &Use,
+        rules: &AccountRules,
+        uncounted: u32,
+    ) -> Result<Answer, StoreUnavailable> {
+        let skipped = || {
+            self.metrics.store_called(StoreCall::Skipped);
+            StoreUnavailable
+        };
+        let live = self.live.load_full().ok_or_else(skipped)?;
+        let _waiting = self.waiting.try_acquire().map_err(|_| skipped())?;
+        let mut connection = live.connection.clone();
+        let answer = timeout(self.config.budget, script::run(&mut connection, asked, rules, uncounted)).await;
+        match answer {
+            Ok(Ok(answer)) => {
+                self.failures.store(0, Ordering::Relaxed);
+                self.metrics.store_called(StoreCall::Answered);
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.failed(live.number, Some(&error))),
+            Err(_) => Err(self.failed(live.number, None)),
+        }
+    }
+
+    fn failed(&self, number: u64, error: Option<&RedisError>) -> StoreUnavailable {
+        self.metrics.store_called(StoreCall::Failed);
+        let in_a_row = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_a_row >= MAX_FAILURES || error.is_some_and(RedisError::is_unrecoverable_error) {
+            let reason = error.map_or_else(|| "no answer within the budget".to_owned(), ToString::to_string);
+            self.give_up(number, &reason);
+        }
+        StoreUnavailable
+    }
+
+    /// Once for each connection, whoever notices.
+    fn give_up(&self, number: u64, reason: &str) {
+        let is_it = |live: &Option<Arc<Live>>| live.as_ref().is_some_and(|live| live.number == number);
+        let before = self.live.rcu(|live| if is_it(live) { None } else { live.clone() });
+        if is_it(&before) {
+            self.say_unreachable(reason);
+            self.given_up.notify_one();
+        }
+    }
+
+    fn say_unreachable(&self, reason: &str) {
+        self.metrics.store_is(true);
+        let on_store_failure = self.config.on_store_failure.as_str();
+        tracing::error!(reason, on_store_failure, "The account store cannot be asked");
+    }
+
+    fn use_from_now_on(&self, connection: Connection) {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+        self.live.store(Some(Arc::new(Live { connection, number })));
+        self.metrics.store_is(false);
+        tracing::info!("The account store can be asked");
+    }
+
+    /// For ever.
+    async fn keep(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(live) = self.live.load_full() {
+                pause = FIRST_PAUSE;
+                tokio::select! {
+                    () = self.given_up.notified() => {}
+                    reason = beats(live.connection.clone()) => self.give_up(live.number, &reason),
+                }
+                continue;
+            }
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match timeout(PATIENCE, connect_and_beat(&self.config)).await {
+                Ok(Ok(connection)) => self.use_from_now_on(connection),
+                Ok(Err(reason)) => tracing::debug!(reason, "The account store still cannot be asked"),
+                Err(_) => tracing::debug!("The account store still does not answer"),
+            }
+        }
+    }
+}
+
+/// Ends with the reason for which the connection is of no use.
+async fn beats(mut connection: Connection) -> String {
+    loop {
+        sleep(jittered(HEARTBEAT)).await;
+        match timeout(PATIENCE, script::beat(&mut connection)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "no answer to a heartbeat".to_owned(),
+        }
+    }
+}
+
+/// A server that is stopped still takes connections: the kernel does.
+async fn connect_and_beat(config: &RedisConfig) -> Result<Connection, String> {
+    let mut connection = connect(config).await?;
+    script::beat(&mut connection).await.map_err(|error| error.to_string())?;
+    Ok(connection)
+}
+
+pub(in crate::adapters::account_store) async fn probe(config: &RedisConfig) -> Result<(), String> {
+    let asking = async {
+        let mut connection = connect_and_beat(config).await?;
+        let mut random = [0; 16];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| "the system has no random numbers".to_owned())?;
+        let asked =
+            Use { account: AccountId::from_bytes(random), person: PersonId::from_bytes(random), is_enforced: false };
+        let rules = AccountRules { window: 1, tokens_per_hour: None };
+        let answer = script::run(&mut connection, &asked, &rules, 0).await;
+        answer.map(drop).map_err(|error| error.to_string())
+    };
+    timeout(PATIENCE_AT_START, asking).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))
+}
