@@ -9,7 +9,7 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
-use super::{Server, pem};
+use super::{Server, pem, print_aside};
 
 /// A connection to the service. Whatever is done over it has to be done in time.
 pub(super) struct Connection {
@@ -51,7 +51,12 @@ impl Connection {
     /// Waits for the answer to an RPC.
     pub(super) async fn answer<T>(&self, rpc: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
         match timeout_at(self.deadline.at, rpc).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                for warning in response.metadata().get_all("mts-warning") {
+                    let _ = print_aside(format_args!("warning            {}\n", warning.to_str().unwrap_or_default()));
+                }
+                Ok(response.into_inner())
+            }
             // Not from the server: the connection broke, as it does when a certificate is refused after the handshake.
             Ok(Err(status)) if status.source().is_some() => {
                 Err(format!("{}: {}", self.address, with_hint(&status, Some(self.if_broken))))

@@ -162,7 +162,7 @@ fn announcement(addresses: &Addresses, dev_secret: Option<&SecretSource>) -> Str
         };
         let _ = write!(
             text,
-            "{secret}\nissue a token with:\n  grpcurl {option} -d '{{\"user\":{{\"email\":\"ada@example.com\",\
+            "{secret}\nissue a token with:\n  grpcurl {option} -d '{{\"user\":{{\"id\":\"1815\",\"email\":\"ada@example.com\",\
              \"first_name\":\"Ada\",\"last_name\":\"Lovelace\"}}}}' {address} \
              metabase.token.v1.MetabaseTokenService/IssueMetabaseToken\n"
         );

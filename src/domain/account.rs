@@ -218,4 +218,6 @@ impl Binding {
 }
 
 #[cfg(test)]
-mod properties;
+mod model;
+#[cfg(test)]
+pub(crate) mod properties;

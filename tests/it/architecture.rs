@@ -70,6 +70,7 @@ fn secrets_are_read_and_permits_are_made_in_one_place() {
         files.map(|(name, _)| name).collect()
     };
     assert_eq!(callers("secret.expose()"), ["src/application/signing_key.rs"]);
+    assert_eq!(callers("password.expose()"), ["src/adapters/account_store/redis_store/connect.rs"]);
     assert_eq!(callers("Permit {"), ["src/domain/policy.rs"]);
     assert_eq!(callers("metabase_token_service\""), ["src/telemetry.rs"]);
 }

@@ -11,7 +11,8 @@ use crate::{
     pki::{TestCa, client, uri},
 };
 
-const PERSON: [&str; 6] = ["--email", "Ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
+const PERSON: [&str; 8] =
+    ["--user-id", "1815", "--email", "Ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
 
 fn issue(served: &Served, arguments: &[&str]) -> Output {
     run(program(&["issue", "--address", served.address()]).args(PERSON).args(arguments))
@@ -208,8 +209,9 @@ fn policy_explain_tells_decision_grant_and_rule_without_secrets() {
     let dir = config_dir(&text, SECRET);
     std::fs::remove_file(dir.path().join("secret")).unwrap();
     let file = dir.path().join("mts.toml");
-    let person =
-        |email: &str| format!(r#"{{"user":{{"email":"{email}","firstName":"A","last_name":"B"}},"lifetime":"90s"}}"#);
+    let person = |email: &str| {
+        format!(r#"{{"user":{{"id":"7","email":"{email}","firstName":"A","last_name":"B"}},"lifetime":"90s"}}"#)
+    };
     let explain = |caller: &str, request: &str| {
         outcome(&run(program(&["policy", "explain", "--caller", caller, "--request", request, "--config"]).arg(&file)))
     };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod accounts;
 mod architecture;
 mod audit;
 mod auth_status;

@@ -76,3 +76,68 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("room", &self.room).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::{
+        domain::account::{PersonId, properties::assert_follows_model},
+        telemetry::Metrics,
+    };
+
+    fn decide(store: &MemoryStore, asked: &Use, rules: &AccountRules, now: i64) -> Findings {
+        store.decide(asked, rules, UnixTime::from_seconds(now))
+    }
+
+    /// Of the same shard as all others.
+    fn asked(account: u8, person: u8) -> Use {
+        let (mut bytes, person) = ([account; 16], PersonId::from_bytes([person; 16]));
+        bytes[15] = 0;
+        Use { account: AccountId::from_bytes(bytes), person, is_enforced: true }
+    }
+
+    const RULES: AccountRules = AccountRules { window: 3600, tokens_per_hour: NonZeroU32::new(100) };
+
+    #[test]
+    fn every_history_is_judged_as_by_the_model() {
+        let metrics = Metrics::default().accounts;
+        assert_follows_model(
+            || MemoryStore::new(1000, metrics.clone()),
+            |store, asked, rules, now| store.decide(asked, rules, now),
+        );
+    }
+
+    #[test]
+    fn a_full_store_forgets_what_its_holder_has_not_used_for_longest() {
+        let metrics = Metrics::default();
+        let store = MemoryStore::new(3 * SHARDS, metrics.accounts.clone());
+        for account in 1..=3 {
+            decide(&store, &asked(account, 1), &RULES, 0);
+        }
+        // The first is used again; somebody else's attempts on the second are no use of it.
+        decide(&store, &asked(1, 1), &RULES, 1);
+        assert!(decide(&store, &asked(2, 2), &RULES, 2).other_person);
+        decide(&store, &asked(4, 1), &RULES, 3);
+        let is_held = |account| decide(&store, &asked(account, 9), &RULES, 4).other_person;
+        assert_eq!([1, 3, 4].map(is_held), [true; 3]);
+        let text = metrics.encode();
+        assert!(text.contains("account_bindings 3\n") && text.contains("account_evictions_total 1\n"), "{text}");
+        assert!(!is_held(2));
+    }
+
+    #[test]
+    fn expired_bindings_make_room_and_are_no_loss() {
+        let metrics = Metrics::default();
+        let store = MemoryStore::new(1000 * SHARDS, metrics.accounts.clone());
+        for account in 1..=100 {
+            decide(&store, &asked(account, 1), &RULES, 0);
+        }
+        for account in 101..=160 {
+            decide(&store, &asked(account, 1), &RULES, 3600);
+        }
+        let text = metrics.encode();
+        assert!(text.contains("account_bindings 60\n") && text.contains("account_evictions_total 0\n"), "{text}");
+    }
+}

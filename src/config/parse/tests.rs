@@ -17,7 +17,7 @@ fn every_error_names_file_line_key_and_rule() {
         ("", "mts.toml:1: at least one [[instances]] is required"),
         (
             "[servr]\n",
-            "mts.toml:1: servr: unknown field `servr`, expected one of `server`, `instances`, `callers`, `deny`, `shadow`, `audit`, `tracing`",
+            "mts.toml:1: servr: unknown field `servr`, expected one of `server`, `instances`, `callers`, `deny`, `shadow`, `accounts`, `audit`, `tracing`",
         ),
         ("[server]\nlisten = 1\n", "mts.toml:2: server.listen: invalid type: integer `1`, expected a string"),
         ("[[instances]]\nname = \"a\"\n", "mts.toml:1: instances[0]: missing field `shared_secret`"),
