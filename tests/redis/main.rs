@@ -1,1 +1,14 @@
-//! Placeholder
+//! The account store against a real Redis, which every test starts for itself; `tests/redis/run` installs it. Two replicas are two
+//! processes of the real program.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+mod cluster;
+mod histories;
+#[path = "../../src/domain/account/model.rs"]
+mod model;
+mod outages;
+mod race;
+mod redis_process;
+mod replica;
+mod sign_in;

@@ -3,24 +3,24 @@
 
 /// One thing that happens in a history.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// Seconds since the step before.
-    pub after: i64,
+    pub(crate) after: i64,
     /// Which account.
-    pub account: u8,
+    pub(crate) account: u8,
     /// Who wants a token for it.
-    pub person: u8,
+    pub(crate) person: u8,
     /// Whether findings refuse the token.
-    pub is_enforced: bool,
+    pub(crate) is_enforced: bool,
 }
 
 /// The rules and the past.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     /// Seconds after which an unused account is free.
-    pub window: i64,
+    pub(crate) window: i64,
     /// Tokens of an hour above which an account is taken for a shared one.
-    pub most: Option<usize>,
+    pub(crate) most: Option<usize>,
     past: Vec<Past>,
 }
 
@@ -38,12 +38,12 @@ struct Past {
 
 impl Model {
     /// Before anything happened.
-    pub fn new(window: i64, most: Option<usize>) -> Self {
+    pub(crate) fn new(window: i64, most: Option<usize>) -> Self {
         Self { window, most, past: Vec::new() }
     }
 
     /// Whether somebody else holds the account, and whether it has had too many tokens.
-    pub fn expect(&mut self, step: Step, at: i64) -> (bool, bool) {
+    pub(crate) fn expect(&mut self, step: Step, at: i64) -> (bool, bool) {
         let Step { account, person, is_enforced, .. } = step;
         let holder = self.holder(account, at);
         let other_person = holder.is_some_and(|holder| holder != person);
