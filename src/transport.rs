@@ -19,6 +19,7 @@ pub mod metrics_endpoint;
 mod notes;
 mod observe;
 pub mod peer;
+mod refusal;
 mod request_id;
 mod service;
 pub mod serving;

@@ -24,38 +24,55 @@ use crate::{application::generation::Generations, config::Limits, domain::caller
 const PART: usize = 4;
 /// In a small room, the part would refuse what is harmless.
 const LEAST_PART: usize = 16;
+/// Those of nobody take no room, but memory.
+const LEAST_OF_NOBODY: usize = 256;
+
+/// Whose requests are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Who {
+    /// Of the configuration.
+    Caller(CallerName),
+    /// Nobody proven: probes, and what is refused.
+    Nobody,
+    /// All proven callers that are not configured, so that nobody gains by being many of them.
+    Stranger,
+}
 
 /// The unfinished requests of a listener that are being waited for.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     timeout: Duration,
     most_of_a_caller: usize,
+    most_of_nobody: usize,
     generations: Option<Arc<Generations>>,
-    /// Callers that are not configured share one place, so that nobody gains by being many of them.
-    waiting: Mutex<HashMap<Option<CallerName>, usize>>,
+    waiting: Mutex<HashMap<Who, usize>>,
 }
 
 impl Arrivals {
     pub(super) fn new(limits: &Limits, generations: Option<Arc<Generations>>) -> Self {
         let most_of_a_caller = (limits.max_in_flight / PART).max(LEAST_PART);
-        Self { timeout: limits.body_timeout, most_of_a_caller, generations, waiting: Mutex::default() }
+        let most_of_nobody = limits.max_in_flight.max(LEAST_OF_NOBODY);
+        let (timeout, waiting) = (limits.body_timeout, Mutex::default());
+        Self { timeout, most_of_a_caller, most_of_nobody, generations, waiting }
     }
 
     /// None = the caller has too many.
     fn wait_for(self: &Arc<Self>, notes: &Notes) -> Option<Awaited> {
         let timeout = Box::pin(sleep(self.timeout));
-        // Health asks nobody who they are, and takes no room.
-        let (Some(generations), Some(caller)) = (&self.generations, notes.caller()) else {
-            return Some(Awaited { timeout, _place: None });
+        let who = match (&self.generations, notes.caller()) {
+            (Some(generations), Some(caller)) => {
+                generations.current().policy().name(caller).map_or(Who::Stranger, |name| Who::Caller(name.clone()))
+            }
+            (None, _) | (_, None) => Who::Nobody,
         };
-        let name = generations.current().policy().name(caller).cloned();
+        let most = if who == Who::Nobody { self.most_of_nobody } else { self.most_of_a_caller };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = waiting.entry(name.clone()).or_default();
-        if *count >= self.most_of_a_caller {
+        let count = waiting.entry(who.clone()).or_default();
+        if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Awaited { timeout, _place: Some(Place { name, arrivals: Arc::clone(self) }) })
+        Some(Awaited { timeout, _place: Place { who, arrivals: Arc::clone(self) } })
     }
 }
 
@@ -63,23 +80,23 @@ impl Arrivals {
 #[derive(Debug)]
 struct Awaited {
     timeout: Pin<Box<Sleep>>,
-    _place: Option<Place>,
+    _place: Place,
 }
 
-/// Among the unfinished requests of a caller, until it is dropped.
+/// Among the unfinished requests, until it is dropped.
 #[derive(Debug)]
 struct Place {
-    name: Option<CallerName>,
+    who: Who,
     arrivals: Arc<Arrivals>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut waiting = self.arrivals.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = waiting.get_mut(&self.name) {
+        if let Some(count) = waiting.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {
-                waiting.remove(&self.name);
+                waiting.remove(&self.who);
             }
         }
     }

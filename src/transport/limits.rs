@@ -20,6 +20,7 @@ use tower::Service;
 use super::{
     deadline::{self, Deadline},
     observe::{code_of, method},
+    refusal::Refusal,
     status,
 };
 use crate::{config::Limits, telemetry::Metrics};
@@ -82,7 +83,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(permit) = self.room.take(method(request.uri().path())) else { return Answer::Shed };
+        let Some(permit) = self.room.take(method(request.uri().path())) else {
+            return Answer::Shed { refusal: Refusal::new(request, status::overloaded_answer()) };
+        };
         let deadline = deadline::of(request.headers(), self.room.deadline);
         request.extensions_mut().insert(Deadline(deadline));
         Answer::Served { answer: self.inner.call(request), deadline: sleep(deadline), _permit: permit }
@@ -95,7 +98,7 @@ pin_project! {
     #[derive(Debug)]
     pub(super) enum Answer<F> {
         Served { #[pin] answer: F, #[pin] deadline: Sleep, _permit: OwnedSemaphorePermit },
-        Shed,
+        Shed { #[pin] refusal: Refusal },
     }
 }
 
@@ -118,7 +121,7 @@ where
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Ok(status::deadline_exceeded().into_http()))
             }
-            AnswerProjection::Shed => Poll::Ready(Ok(status::overloaded_answer())),
+            AnswerProjection::Shed { refusal } => refusal.poll(cx).map(Ok),
         }
     }
 }

@@ -115,6 +115,37 @@ pub(crate) fn has_goaway(mut frames: &[u8]) -> bool {
     false
 }
 
+/// The frame that begins a request for a token, without its message (RFC 9113, section 6.2).
+fn headers(stream: u32) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", &*format!("/{METHOD}")),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        // Literal without indexing (RFC 7541, section 6.2.2).
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend(text.bytes());
+        }
+    }
+    [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 4], &stream.to_be_bytes()[..], &head].concat()
+}
+
+/// Type, flags and stream of the next frame, whose content is left out.
+async fn next_frame(stream: &mut TcpStream) -> (u8, u8, u32) {
+    let mut head = [0; 9];
+    timeout(FOR_EVER, stream.read_exact(&mut head)).await.unwrap().unwrap();
+    let [a, b, c, kind, flags, id @ ..] = head;
+    let mut content = vec![0; usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)];
+    timeout(FOR_EVER, stream.read_exact(&mut content)).await.unwrap().unwrap();
+    (kind, flags, u32::from_be_bytes(id))
+}
+
 #[tokio::test]
 async fn beyond_the_room_in_flight_requests_are_shed_before_they_are_looked_at_and_health_is_not() {
     let text = with_limits("max_in_flight = 2, deadline = \"5m\", body_timeout = \"5m\"");
@@ -218,29 +249,51 @@ async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled()
     wait_for(&server, &cancelled, 1).await;
     // Breaks the connection: a request with half a message, and then nothing.
     let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
-    let mut head = Vec::new();
-    for (name, value) in [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "localhost"),
-        (":path", &*format!("/{METHOD}")),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ] {
-        // Literal without indexing (RFC 7541, section 6.2.2).
-        head.push(0);
-        for text in [name, value] {
-            head.push(u8::try_from(text.len()).unwrap());
-            head.extend(text.bytes());
-        }
-    }
-    let headers = [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 4, 0, 0, 0, 1], &head[..]].concat();
+    let headers = headers(1);
     let data: &[u8] = &[0, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 99, 10];
     stream.write_all(&[PREFACE, SETTINGS, &headers, data].concat()).await.unwrap();
     wait_for(&server, "rpcs_in_flight", 1).await;
     drop(stream);
     wait_for(&server, &cancelled, 2).await;
     assert_eq!(metric(&server, "rpcs_in_flight").await, 0);
+}
+
+/// The trap: an answer before the end of the request makes h2 reset the stream; after enough of them it takes what still comes for
+/// abuse, and closes the connection.
+#[tokio::test]
+async fn a_connection_on_which_much_is_refused_stays_open() {
+    let server = TestServer::with(&CONFIG.replace("    identity = { local = \"shop\" }\n", "")).await;
+    let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
+    stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    let ids: Vec<u32> = (0..200).map(|index| 2 * index + 1).collect();
+    let ping: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let begun: Vec<u8> = ids.iter().flat_map(|id| headers(*id)).collect();
+    stream.write_all(&begun).await.unwrap();
+    let mut answered = Vec::new();
+    // Time for what the server would say too early.
+    for _ in 0..20 {
+        stream.write_all(ping).await.unwrap();
+        loop {
+            match next_frame(&mut stream).await {
+                (6, 1, 0) => break,
+                (kind, _, id) => assert!(![1, 3, 7].contains(&kind), "frame of type {kind} for stream {id}"),
+            }
+        }
+    }
+    // An empty message, which ends the request.
+    let message = |id: &u32| [&[0, 0, 5, 0, 1][..], &id.to_be_bytes(), &[0; 5]].concat();
+    stream.write_all(&ids.iter().flat_map(message).collect::<Vec<u8>>()).await.unwrap();
+    while answered.len() < ids.len() {
+        match next_frame(&mut stream).await {
+            (1, flags, id) => {
+                assert_eq!(flags & 1, 1, "a refusal is one frame");
+                answered.push(id);
+            }
+            (kind, _, id) => assert!(![3, 7].contains(&kind), "frame of type {kind} for stream {id}"),
+        }
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, ids);
 }
 
 #[tokio::test]

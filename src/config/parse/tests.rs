@@ -91,7 +91,7 @@ fn every_error_names_file_line_key_and_rule() {
         ),
         (
             "server = 1\n",
-            "mts.toml:4: instances[0].server: unknown field `server`, expected one of `name`, `default`, `url`, `api_url`, `api_ca`, `environment`, `shared_secret`, `next_shared_secret`, `probe_interval`, `token_lifetime`, `tenancy`, `claims`",
+            "mts.toml:4: instances[0].server: unknown field `server`, expected one of `name`, `default`, `url`, `api_url`, `api_ca`, `environment`, `shared_secret`, `next_shared_secret`, `probe_interval`, `token_lifetime`, `tenancy`, `one_account_per_user`, `claims`",
         ),
         ("[server]\ntls = 1\n", "mts.toml:5: server.tls: invalid type: integer `1`, expected a table [server.tls]"),
         (

@@ -12,7 +12,7 @@ use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
 use super::{Authenticator, Unauthenticated};
-use crate::transport::notes::Notes;
+use crate::transport::{notes::Notes, refusal::Refusal};
 
 /// A service that only proven callers reach.
 #[derive(Clone, Debug)]
@@ -61,7 +61,10 @@ where
                 };
                 Answer::Waiting { answer: Box::pin(this.call_with_new_keys(request)) }
             }
-            Err(error) => Answer::Refused { refusal: Some(self.authenticator.refuse(&error)) },
+            Err(error) => {
+                let answer = self.authenticator.refuse(&error);
+                Answer::Refused { refusal: Refusal::new(request, answer) }
+            }
         }
     }
 }
@@ -78,7 +81,10 @@ where
                 request.extensions_mut().insert(caller);
                 self.inner.call(request).await
             }
-            Err(error) => Ok(self.authenticator.refuse(&error)),
+            Err(error) => {
+                let answer = self.authenticator.refuse(&error);
+                Ok(Refusal::new(request, answer).await)
+            }
         }
     }
 }
@@ -91,7 +97,7 @@ pin_project! {
     pub(crate) enum Answer<F, E> {
         Served { #[pin] answer: F },
         Waiting { answer: BoxedAnswer<E> },
-        Refused { refusal: Option<Response<Body>> },
+        Refused { #[pin] refusal: Refusal },
     }
 }
 
@@ -105,10 +111,7 @@ where
         match self.project() {
             AnswerProjection::Served { answer } => answer.poll(cx),
             AnswerProjection::Waiting { answer } => answer.as_mut().poll(cx),
-            AnswerProjection::Refused { refusal } => match refusal.take() {
-                Some(refusal) => Poll::Ready(Ok(refusal)),
-                None => Poll::Pending, // Polled again after it was ready, which nobody may do.
-            },
+            AnswerProjection::Refused { refusal } => refusal.poll(cx).map(Ok),
         }
     }
 }
