@@ -147,7 +147,7 @@ def exercise(image: Image, config: str) -> None:
     assert image.run(*image.healthcheck).stdout == "SERVING\n"
     sick = [word.replace("8081", "9") for word in image.healthcheck]
     assert image.run(*sick).returncode == 1, "a health check that cannot fail"
-    issue = ["/metabase-token-service", "issue", "--instance", "main", "--first-name", "Ada", "--last-name", "Lovelace", "--email"]
+    issue = ["/metabase-token-service", "issue", "--instance", "main", "--user-id", "1815", "--first-name", "Ada", "--last-name", "Lovelace", "--email"]
     assert image.run(*issue, "ada@example.com", "--group", "Customers").returncode == 0
     assert image.run(*issue, "ada@example.com", "--group", "Staff").returncode == 1
     assert image.run(*issue, "nobody").returncode == 1

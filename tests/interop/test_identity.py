@@ -22,7 +22,7 @@ ACCOUNT = "system:serviceaccount:shop:web"
 ISSUER = "https://cluster.example"
 UNAUTHENTICATED = 16
 PERMISSION_DENIED = 7
-ADA = {"user": {"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace"}}
+ADA = {"user": {"id": "1815", "email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace"}}
 CONFIG = """
 [server]
 probe_listen = "127.0.0.1:0"

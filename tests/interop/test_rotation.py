@@ -66,7 +66,7 @@ class Load:
         return reply.status, reply.text
 
     def client(self, number: int, stop: threading.Event) -> None:
-        user = pb.User(email=f"p{number}@example.com", first_name="Ada", last_name="Lovelace")
+        user = pb.User(id=str(number), email=f"p{number}@example.com", first_name="Ada", last_name="Lovelace")
         request = pb.IssueMetabaseTokenRequest(user=user)
         with grpc.insecure_channel(self.service) as channel:
             service = stubs.MetabaseTokenServiceStub(channel)

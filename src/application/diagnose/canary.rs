@@ -71,10 +71,10 @@ fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<St
     debug_assert!(added.is_ok(), "it is the only grant");
     let request = UnverifiedRequest {
         user: Some(UnverifiedUser {
+            id: "canary".to_owned(),
             email: canary.email.clone(),
             first_name: "Canary".to_owned(),
             last_name: "Account".to_owned(),
-            ..UnverifiedUser::default()
         }),
         tenant: canary.tenant.clone().map(|slug| (slug, std::collections::BTreeMap::default())),
         ..UnverifiedRequest::default()
