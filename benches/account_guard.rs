@@ -166,7 +166,7 @@ fn memory() -> u64 {
         let asked =
             Use { account: AccountId::from_bytes(bytes), person: PersonId::from_bytes(bytes), is_enforced: true };
         let now = UnixTime::from_seconds(1_700_000_000);
-        assert!(matches!(store.apply(&asked, &rules, now), Applied::Now(Ok(found)) if !found.any()), "a new binding");
+        assert!(matches!(store.apply(&asked, rules, now), Applied::Now(Ok(found)) if !found.any()), "a new binding");
     }
     (rss_kib() - before) * 1024 / BINDINGS as u64
 }

@@ -17,7 +17,7 @@ use crate::{
 /// Where it is kept who holds which account.
 pub trait AccountStore: fmt::Debug + Send + Sync + 'static {
     /// Decides about the use of an account and remembers it, in one step that no other comes between.
-    fn apply<'a>(&'a self, asked: &Use, rules: &AccountRules, now: UnixTime) -> Applied<'a>;
+    fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, now: UnixTime) -> Applied<'a>;
 }
 
 /// What a store has found. One that answers at once is not waited for, which costs neither an allocation nor a turn of the runtime.
@@ -126,7 +126,7 @@ impl Accounts {
             person: PersonId::new(&self.key, directory, id),
             is_enforced: mode == OneAccount::Enforce,
         };
-        let found = match self.store.apply(&asked, &self.rules, now) {
+        let found = match self.store.apply(&asked, self.rules, now) {
             Applied::Now(found) => found,
             Applied::Later(found) => found.await,
         };

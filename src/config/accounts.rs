@@ -40,6 +40,7 @@ impl AccountsConfig {
     }
 
     /// The CAs that vouch for the store.
+    #[must_use]
     pub fn ca(&self) -> Option<&Path> {
         self.redis.as_ref()?.ca.as_deref()
     }

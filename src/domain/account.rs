@@ -179,7 +179,7 @@ pub struct Binding {
 impl Binding {
     /// Whether the account is free at `now`, although somebody held it.
     #[must_use]
-    pub const fn has_expired(&self, rules: &AccountRules, now: UnixTime) -> bool {
+    pub const fn has_expired(&self, rules: AccountRules, now: UnixTime) -> bool {
         now.seconds().saturating_sub(self.last_used.seconds()) >= rules.window as i64
     }
 
@@ -191,14 +191,14 @@ impl Binding {
 
     /// The first use of an account that is free.
     #[must_use]
-    pub fn new(asked: &Use, rules: &AccountRules, now: UnixTime) -> (Self, Findings) {
+    pub fn new(asked: &Use, rules: AccountRules, now: UnixTime) -> (Self, Findings) {
         let mut binding = Self { person: asked.person, last_used: now, tokens: Tokens::default() };
         let findings = binding.apply(asked, rules, now);
         (binding, findings)
     }
 
     /// The use of an account that somebody has held. Only the holder's own use keeps it theirs for longer.
-    pub fn apply(&mut self, asked: &Use, rules: &AccountRules, now: UnixTime) -> Findings {
+    pub fn apply(&mut self, asked: &Use, rules: AccountRules, now: UnixTime) -> Findings {
         if self.has_expired(rules, now) {
             *self = Self { person: asked.person, last_used: now, tokens: Tokens::default() };
         }

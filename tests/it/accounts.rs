@@ -9,7 +9,7 @@ use tonic::{Code, Response, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{self, CONFIG, SECRET, Served, TestServer, ada, config_dir, outcome, program, run},
+    harness::{CONFIG, SECRET, Served, TestServer, ada, config_dir, outcome, program, run},
     metrics::{get, get_blocking},
     pki::{TestCa, client, uri},
 };
@@ -19,7 +19,7 @@ fn with_mode(mode: &str) -> String {
 }
 
 fn person(id: &str, email: &str) -> IssueMetabaseTokenRequest {
-    let user = User { id: id.to_owned(), email: email.to_owned(), ..harness::ada() };
+    let user = User { id: id.to_owned(), email: email.to_owned(), ..ada() };
     IssueMetabaseTokenRequest { user: Some(user), ..IssueMetabaseTokenRequest::default() }
 }
 
@@ -132,7 +132,7 @@ async fn a_flood_of_tokens_is_a_shared_account_although_the_identifier_is_one() 
         for _ in 0..2 {
             match issue(&mut server, "1", "ada@example.com").await {
                 Ok(issued) => {
-                    assert_eq!((is_issued, warnings(issued.metadata())), (true, vec!["SHARED_ACCOUNT".to_owned()]))
+                    assert_eq!((is_issued, warnings(issued.metadata())), (true, vec!["SHARED_ACCOUNT".to_owned()]));
                 }
                 Err(refused) => assert_eq!((is_issued, reason(&refused)), (false, shared("too_many_tokens"))),
             }
@@ -148,7 +148,7 @@ struct TwoBackends {
     dir: TempDir,
 }
 
-async fn two_backends(callers: &str) -> TwoBackends {
+fn two_backends(callers: &str) -> TwoBackends {
     let ca = TestCa::new();
     let text = with_mode("enforce")
         .replace("identity = { local = \"shop\" }", "identity = { mtls = true }")
@@ -181,7 +181,7 @@ GRANT
 #[tokio::test]
 async fn backends_over_one_user_database_share_its_people_and_others_do_not() {
     // Of its own, by the name of the other caller, and changed by a reload, which forgets nobody.
-    let mut backends = two_backends(&CALLERS.replace("DIRECTORY", "")).await;
+    let mut backends = two_backends(&CALLERS.replace("DIRECTORY", ""));
     let [web, mobile] = &mut backends.clients;
     web.issue_metabase_token(person("1", "ada@example.com")).await.unwrap();
     mobile.issue_metabase_token(person("2", "ada@example.com")).await.unwrap();

@@ -54,7 +54,7 @@ fn pass(redis: &mut Connection, at: i64, seconds: i64) {
     }
 }
 
-async fn decide(store: &RedisStore, asked: &Use, rules: &AccountRules) -> Findings {
+async fn decide(store: &RedisStore, asked: &Use, rules: AccountRules) -> Findings {
     match store.apply(asked, rules, UnixTime::from_seconds(0)) {
         Applied::Now(found) => found.unwrap(),
         Applied::Later(found) => found.await.unwrap(),
@@ -99,7 +99,7 @@ fn every_history_is_judged_as_by_the_model() {
                 let (account, person) =
                     (AccountId::from_bytes([step.account; 16]), PersonId::from_bytes([step.person; 16]));
                 let asked = Use { account, person, is_enforced: step.is_enforced };
-                let own = runtime.block_on(decide(&store, &asked, &rules));
+                let own = runtime.block_on(decide(&store, &asked, rules));
                 found.push((own.other_person, own.too_many_tokens));
                 expected.push(model.expect(*step, at));
             }

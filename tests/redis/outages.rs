@@ -24,10 +24,13 @@ const CLIENTS: usize = 16;
 /// deadline of 10 s, or for ever.
 const MUCH_MORE_THAN_THE_BUDGET: Duration = Duration::from_secs(2);
 
+/// How often what came of a request, and how long each took.
+type Seen = (BTreeMap<String, usize>, Vec<Duration>);
+
 /// Asks without pause, each time for another person, and counts what happens.
 struct Load {
     is_over: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<(BTreeMap<String, usize>, Vec<Duration>)>>,
+    clients: Vec<JoinHandle<Seen>>,
 }
 
 impl Load {
@@ -51,7 +54,7 @@ impl Load {
         Self { clients: clients.collect(), is_over }
     }
 
-    async fn end(self) -> (BTreeMap<String, usize>, Vec<Duration>) {
+    async fn end(self) -> Seen {
         self.is_over.store(true, Ordering::Relaxed);
         let (mut all, mut took) = (BTreeMap::new(), Vec::new());
         for client in self.clients {

@@ -65,7 +65,7 @@ impl Redis {
         }
         if options.acl {
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, PASSWORD.as_bytes());
-            let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = digest.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
             let rule =
                 RIGHTS.lines().find_map(|line| line.strip_prefix("user mts on #<SHA-256 of the password> ")).unwrap();
             let rules = format!("user {USER} on #{digest} {rule}\nuser default on >{ADMIN} ~* &* +@all\n");

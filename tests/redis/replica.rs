@@ -1,6 +1,7 @@
 //! A replica: the real program with a configuration of its own.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
@@ -60,8 +61,8 @@ pub(crate) struct Replica {
 impl Replica {
     /// With these keys of `[accounts.redis]`, which signs in as [`USER`] where the first of the servers has users, and trusts its CA
     /// where it has one.
-    pub(crate) fn start(servers: &[&Redis], mode: &str, more: &str) -> Self {
-        let dir = config(servers, mode, more);
+    pub(crate) fn start(servers: &[&Redis], mode: &str, keys: &str) -> Self {
+        let dir = config(servers, mode, keys);
         let mut command = Command::new(env!("CARGO_BIN_EXE_metabase-token-service"));
         command.args(["serve", "--config"]).arg(dir.path().join("mts.toml"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -112,18 +113,18 @@ impl Drop for Replica {
 }
 
 /// A folder with `mts.toml` and what it names.
-pub(crate) fn config(servers: &[&Redis], mode: &str, more: &str) -> TempDir {
+pub(crate) fn config(servers: &[&Redis], mode: &str, keys: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     let urls: Vec<String> = servers.iter().map(|redis| format!("{:?}", redis.url())).collect();
-    let mut more = more.to_owned();
+    let mut keys = keys.to_owned();
     let path = |path: PathBuf| path.display().to_string();
     if servers[0].path("users.acl").exists() {
-        more += &format!("\nusername = \"{USER}\"\npassword = {{ file = \"DIR/password\" }}");
+        write!(keys, "\nusername = \"{USER}\"\npassword = {{ file = \"DIR/password\" }}").unwrap();
     }
     if servers[0].path("ca.pem").exists() {
-        more += &format!("\nca = \"{}\"", path(servers[0].path("ca.pem")));
+        write!(keys, "\nca = \"{}\"", path(servers[0].path("ca.pem"))).unwrap();
     }
-    let text = CONFIG.replace("URLS", &urls.join(", ")).replace("MODE", mode).replace("MORE", &more);
+    let text = CONFIG.replace("URLS", &urls.join(", ")).replace("MODE", mode).replace("MORE", &keys);
     let text = text.replace("DIR", &path(dir.path().to_owned()));
     for (name, text) in [("mts.toml", text.as_str()), ("secret", SECRET), ("hashes", HASH_KEY), ("password", PASSWORD)]
     {

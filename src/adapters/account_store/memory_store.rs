@@ -30,7 +30,7 @@ impl MemoryStore {
         Self { bindings: Sharded::new(), room: max_bindings.div_ceil(SHARDS), metrics }
     }
 
-    fn decide(&self, asked: &Use, rules: &AccountRules, now: UnixTime) -> Findings {
+    fn decide(&self, asked: &Use, rules: AccountRules, now: UnixTime) -> Findings {
         let [first, ..] = *asked.account.as_bytes();
         // The map itself goes by the first eight bytes, of which it uses the upper and the lower bits.
         let mut shard = self.bindings.lock(asked.account.as_bytes().last().copied().unwrap_or(first));
@@ -49,7 +49,7 @@ impl MemoryStore {
         findings
     }
 
-    fn make_room(&self, shard: &mut Shard<AccountId, Binding>, rules: &AccountRules, now: UnixTime) {
+    fn make_room(&self, shard: &mut Shard<AccountId, Binding>, rules: AccountRules, now: UnixTime) {
         for _ in 0..CLEARED {
             let Some((_, oldest)) = shard.peek_lru() else { return };
             if !oldest.has_expired(rules, now) {
@@ -66,7 +66,7 @@ impl MemoryStore {
 }
 
 impl AccountStore for MemoryStore {
-    fn apply<'a>(&'a self, asked: &Use, rules: &AccountRules, now: UnixTime) -> Applied<'a> {
+    fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, now: UnixTime) -> Applied<'a> {
         Applied::Now(Ok(self.decide(asked, rules, now)))
     }
 }
@@ -87,7 +87,7 @@ mod tests {
         telemetry::Metrics,
     };
 
-    fn decide(store: &MemoryStore, asked: &Use, rules: &AccountRules, now: i64) -> Findings {
+    fn decide(store: &MemoryStore, asked: &Use, rules: AccountRules, now: i64) -> Findings {
         store.decide(asked, rules, UnixTime::from_seconds(now))
     }
 
@@ -114,13 +114,13 @@ mod tests {
         let metrics = Metrics::default();
         let store = MemoryStore::new(3 * SHARDS, metrics.accounts.clone());
         for account in 1..=3 {
-            decide(&store, &asked(account, 1), &RULES, 0);
+            decide(&store, &asked(account, 1), RULES, 0);
         }
         // The first is used again; somebody else's attempts on the second are no use of it.
-        decide(&store, &asked(1, 1), &RULES, 1);
-        assert!(decide(&store, &asked(2, 2), &RULES, 2).other_person);
-        decide(&store, &asked(4, 1), &RULES, 3);
-        let is_held = |account| decide(&store, &asked(account, 9), &RULES, 4).other_person;
+        decide(&store, &asked(1, 1), RULES, 1);
+        assert!(decide(&store, &asked(2, 2), RULES, 2).other_person);
+        decide(&store, &asked(4, 1), RULES, 3);
+        let is_held = |account| decide(&store, &asked(account, 9), RULES, 4).other_person;
         assert_eq!([1, 3, 4].map(is_held), [true; 3]);
         let text = metrics.encode();
         assert!(text.contains("account_bindings 3\n") && text.contains("account_evictions_total 1\n"), "{text}");
@@ -132,10 +132,10 @@ mod tests {
         let metrics = Metrics::default();
         let store = MemoryStore::new(1000 * SHARDS, metrics.accounts.clone());
         for account in 1..=100 {
-            decide(&store, &asked(account, 1), &RULES, 0);
+            decide(&store, &asked(account, 1), RULES, 0);
         }
         for account in 101..=160 {
-            decide(&store, &asked(account, 1), &RULES, 3600);
+            decide(&store, &asked(account, 1), RULES, 3600);
         }
         let text = metrics.encode();
         assert!(text.contains("account_bindings 60\n") && text.contains("account_evictions_total 0\n"), "{text}");

@@ -45,27 +45,21 @@ impl RedisStore {
 
     async fn ask(&self, asked: Use, rules: AccountRules) -> Result<Findings, StoreUnavailable> {
         let uncounted = self.repeats.take_uncounted(&asked);
-        match self.link.ask(&asked, &rules, uncounted).await {
-            Ok(answer) => {
-                self.repeats.remember(&asked, answer);
-                Ok(answer.findings)
-            }
-            Err(StoreUnavailable) => {
-                self.repeats.give_back(&asked, uncounted);
-                Err(StoreUnavailable)
-            }
-        }
+        let answer = self.link.ask(&asked, rules, uncounted).await;
+        let answer = answer.inspect_err(|StoreUnavailable| self.repeats.give_back(&asked, uncounted))?;
+        self.repeats.remember(&asked, answer);
+        Ok(answer.findings)
     }
 }
 
 impl AccountStore for RedisStore {
     /// The time is Redis's own: the clocks of replicas may differ.
-    fn apply<'a>(&'a self, asked: &Use, rules: &AccountRules, _: UnixTime) -> Applied<'a> {
+    fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, _: UnixTime) -> Applied<'a> {
         if let Some(findings) = self.repeats.look(asked, rules.tokens_per_hour) {
             self.metrics.store_called(StoreCall::Cached);
             return Applied::Now(Ok(findings));
         }
-        Applied::Later(Box::pin(self.ask(*asked, *rules)))
+        Applied::Later(Box::pin(self.ask(*asked, rules)))
     }
 }
 

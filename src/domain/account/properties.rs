@@ -24,7 +24,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Hands random histories to `store`, a new one for each, which decides about each use of an account.
 pub(crate) fn assert_follows_model<S>(
     new_store: impl Fn() -> S,
-    decide: impl Fn(&mut S, &Use, &AccountRules, UnixTime) -> Findings,
+    decide: impl Fn(&mut S, &Use, AccountRules, UnixTime) -> Findings,
 ) {
     let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
     let rules = (prop::sample::select(vec![1800_u32, 7200]), prop::option::of(1_u32..6));
@@ -38,7 +38,7 @@ pub(crate) fn assert_follows_model<S>(
             let account = AccountId::from_bytes([step.account; PseudonymKey::LEN]);
             let person = PersonId::from_bytes([step.person; PseudonymKey::LEN]);
             let asked = Use { account, person, is_enforced: step.is_enforced };
-            let found = decide(&mut store, &asked, &rules, UnixTime::from_seconds(at));
+            let found = decide(&mut store, &asked, rules, UnixTime::from_seconds(at));
             let found = (found.other_person, found.too_many_tokens);
             prop_assert_eq!(found, model.expect(step, at), "{:?} at {}", step, at);
         }

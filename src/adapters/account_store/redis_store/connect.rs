@@ -1,7 +1,7 @@
 //! Connections to Redis: one server or a cluster, with TLS, and an ACL user. Password and CAs are read anew for every connection, so that
 //! both can be changed without a restart.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
@@ -45,8 +45,8 @@ impl Connection {
 
 /// Ready to connect.
 enum Ready {
-    Cluster(ClusterClient),
-    Single(Client),
+    Cluster(Box<ClusterClient>),
+    Single(Box<Client>),
 }
 
 /// Reads the files, and connects to nobody.
@@ -60,7 +60,7 @@ pub(in crate::adapters::account_store) fn check(config: &RedisConfig) -> Result<
 fn prepare(config: &RedisConfig) -> Result<Ready, AccountStoreError> {
     let password = config.password.as_ref().map(|(source, _)| secret_sources::load_password(source));
     let password = password.transpose().map_err(AccountStoreError::Password)?.map(|(password, _)| password);
-    let ca = config.ca.as_ref().map(|path| read_ca(path)).transpose()?;
+    let ca = config.ca.as_deref().map(read_ca).transpose()?;
     let failed = |error: RedisError| AccountStoreError::Client(error.to_string());
     let tcp = TcpSettings::default().set_nodelay(true);
     let mut redis = RedisConnectionInfo::default();
@@ -77,14 +77,14 @@ fn prepare(config: &RedisConfig) -> Result<Ready, AccountStoreError> {
     }
     let certificates = ca.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
     if config.cluster {
-        return cluster(nodes, certificates, tcp).map(Ready::Cluster).map_err(failed);
+        return cluster(nodes, certificates, tcp).map(|client| Ready::Cluster(Box::new(client))).map_err(failed);
     }
     let Some(only) = nodes.pop() else { return Err(AccountStoreError::Client("no URL".to_owned())) };
     match certificates {
         Some(certificates) => Client::build_with_tls(only, certificates),
         None => Client::open(only),
     }
-    .map(Ready::Single)
+    .map(|client| Ready::Single(Box::new(client)))
     .map_err(failed)
 }
 
@@ -115,7 +115,7 @@ fn address(RedisUrl { host, port, is_tls }: &RedisUrl) -> ConnectionAddr {
     }
 }
 
-fn read_ca(path: &PathBuf) -> Result<Vec<u8>, AccountStoreError> {
+fn read_ca(path: &Path) -> Result<Vec<u8>, AccountStoreError> {
     let failed = |error: String| AccountStoreError::Ca(format!("{}: {error}", path.display()));
     let pem = regular_file::read(path, MAX_CA_BYTES).map_err(|error| failed(error.to_string()))?;
     // The library takes a file without a certificate for one that trusts nobody.

@@ -83,7 +83,7 @@ impl Link {
     pub(super) async fn ask(
         &self,
         asked: &Use,
-        rules: &AccountRules,
+        rules: AccountRules,
         uncounted: u32,
     ) -> Result<Answer, StoreUnavailable> {
         let skipped = || {
@@ -189,7 +189,7 @@ pub(in crate::adapters::account_store) async fn probe(config: &RedisConfig) -> R
         let asked =
             Use { account: AccountId::from_bytes(random), person: PersonId::from_bytes(random), is_enforced: false };
         let rules = AccountRules { window: 1, tokens_per_hour: None };
-        let answer = script::run(&mut connection, &asked, &rules, 0).await;
+        let answer = script::run(&mut connection, &asked, rules, 0).await;
         answer.map(drop).map_err(|error| error.to_string())
     };
     timeout(PATIENCE_AT_START, asking).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))

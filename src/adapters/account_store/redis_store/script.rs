@@ -69,7 +69,7 @@ pub(super) struct Answer {
 pub(super) async fn run(
     connection: &mut Connection,
     asked: &Use,
-    rules: &AccountRules,
+    rules: AccountRules,
     uncounted: u32,
 ) -> Result<Answer, RedisError> {
     let (text, sha) = &*SCRIPT;
