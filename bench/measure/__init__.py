@@ -1,0 +1,1 @@
+"""Measures the service, its limit and its rivals. See bench/README.md."""
