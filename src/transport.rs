@@ -11,6 +11,8 @@ pub mod connection;
 mod convert;
 mod deadline;
 mod forwarded;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod health;
 mod http2;
 mod limits;

@@ -12,6 +12,8 @@ mod claims;
 mod compact;
 mod json;
 mod reading;
+#[cfg(test)]
+mod tests;
 #[cfg(all(test, feature = "wycheproof-jws"))]
 mod wycheproof;
 

@@ -1,0 +1,5 @@
+//! See [`metabase_token_service_fuzz::identity`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| metabase_token_service_fuzz::identity::check(input));
