@@ -1,11 +1,12 @@
 //! What is in flight on one connection, and since when nothing is.
 
+mod in_flight;
+
+/// What [`in_flight`] counts with. The model in `tests/interleavings` puts another in its place.
+use std::sync::atomic;
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,40 +16,40 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep};
 
+use self::in_flight::InFlight;
+
 /// Of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
-    in_flight: AtomicUsize,
-    /// When the last RPC ended, in milliseconds after `began`.
-    quiet_since: AtomicU64,
+    /// In milliseconds after `began`.
+    in_flight: InFlight,
 }
 
 impl Activity {
     /// A connection that begins now.
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), in_flight: AtomicUsize::new(0), quiet_since: AtomicU64::new(0) }
+        Self { began: Instant::now(), in_flight: InFlight::new() }
     }
 
     /// Counts an RPC until its answer has been written, or given up.
     pub(super) fn follow<F>(self: &Arc<Self>, answer: F) -> Followed<F> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.begin();
         Followed { inner: answer, rpc: Some(OpenRpc(Arc::clone(self))) }
     }
 
     /// Whether no RPC is in flight.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) == 0
+        self.in_flight.quiet_since().is_some()
     }
 
     /// Resolves when no RPC has been in flight for this long.
     pub(super) async fn quiet_for(&self, timeout: Duration) {
         loop {
-            let quiet = if self.is_quiet() {
-                self.age().saturating_sub(Duration::from_millis(self.quiet_since.load(Ordering::Relaxed)))
-            } else {
-                Duration::ZERO
-            };
+            let quiet = self
+                .in_flight
+                .quiet_since()
+                .map_or(Duration::ZERO, |since| self.age().saturating_sub(Duration::from_millis(since)));
             match timeout.checked_sub(quiet) {
                 None | Some(Duration::ZERO) => return,
                 Some(rest) => sleep(rest).await,
@@ -68,8 +69,7 @@ struct OpenRpc(Arc<Activity>);
 impl Drop for OpenRpc {
     fn drop(&mut self) {
         let Self(activity) = self;
-        activity.quiet_since.store(u64::try_from(activity.age().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        activity.in_flight.fetch_sub(1, Ordering::Relaxed);
+        activity.in_flight.end(u64::try_from(activity.age().as_millis()).unwrap_or(u64::MAX));
     }
 }
 
