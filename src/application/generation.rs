@@ -1,14 +1,6 @@
 //! Everything that decides about a token, as one immutable value: instances, keys and policy that belong together.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -33,6 +25,8 @@ const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// One generation of the configuration. Requests see one generation from beginning to end.
 #[derive(Debug)]
 pub struct Generation {
+    /// A part of it: whoever decides with one generation never names another as the one that decided.
+    number: u64,
     instances: HashMap<InstanceName, InstanceWithKey>,
     default: Option<InstanceName>,
     policy: Policy,
@@ -85,13 +79,19 @@ impl Generation {
         let rates = Rates::new(&policy, &Rates::default());
         let instances = instances.into_iter().map(|one| (one.instance.name.clone(), one)).collect();
         let strangers = RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE));
-        Self { instances, default, policy, candidate: None, rates, strangers }
+        Self { number: 1, instances, default, policy, candidate: None, rates, strangers }
     }
 
     /// With a policy that is compared and decides nothing.
     #[must_use]
     pub fn with_candidate(self, candidate: Option<Policy>) -> Self {
         Self { candidate, ..self }
+    }
+
+    /// Counted from 1, which is the generation of the start.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The instance that a request names; the empty name stands for the only or default one.
@@ -157,11 +157,10 @@ impl Generation {
     }
 }
 
-/// The generation in force, and its number. Readers never wait, and keep the generation they took to the end.
+/// The generation in force. Readers never wait, and keep the generation they took to the end.
 #[derive(Debug)]
 pub struct Generations {
     current: ArcSwap<Generation>,
-    number: AtomicU64,
     changes: watch::Sender<()>,
 }
 
@@ -169,7 +168,7 @@ impl Generations {
     /// The first generation has the number 1.
     #[must_use]
     pub fn new(first: Generation) -> Self {
-        Self { current: ArcSwap::from_pointee(first), number: AtomicU64::new(1), changes: watch::Sender::new(()) }
+        Self { current: ArcSwap::from_pointee(first), changes: watch::Sender::new(()) }
     }
 
     /// Tells whenever another generation is in force.
@@ -191,6 +190,8 @@ impl Generations {
     /// Puts the next generation in force and returns its number.
     pub fn replace(&self, mut next: Generation) -> u64 {
         let previous = self.current.load();
+        let number = previous.number + 1;
+        next.number = number;
         next.rates = Rates::new(&next.policy, &previous.rates);
         for (name, one) in &mut next.instances {
             if let Some(earlier) = previous.instances.get(name) {
@@ -198,7 +199,6 @@ impl Generations {
             }
         }
         self.current.store(Arc::new(next));
-        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         self.changes.send_replace(());
         number
     }
@@ -206,6 +206,6 @@ impl Generations {
     /// The number of the generation in force.
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+        self.current.load().number
     }
 }

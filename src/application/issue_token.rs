@@ -103,7 +103,8 @@ impl IssueToken {
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
         // Kept to the end, which may take as long as the account store does.
-        let (generation, number) = (self.generations.current_owned(), self.generations.number());
+        let generation = self.generations.current_owned();
+        let number = generation.number();
         let permitted = self.permit(&generation, number, caller, instance, unverified)?;
         let warnings = match self.accounts.check(&permitted.permit, self.clock.now()).await {
             Ok(warnings) => warnings,
