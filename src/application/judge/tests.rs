@@ -45,8 +45,7 @@ fn judge_payload(payload: &str) -> Judgement {
 
 #[test]
 fn every_token_of_the_table_that_is_signed_as_usual_is_judged_as_metabase_does() {
-    let cases: Vec<Value> =
-        serde_json::from_str(include_str!("../../../tests/it/data/metabase_tokens.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../../../tests/it/data/metabase_tokens.json")).unwrap();
     let mut judged = 0;
     for case in &cases {
         let name = case["name"].as_str().unwrap();
