@@ -27,6 +27,12 @@ class ServerProcess:
     config: Path | None = None
     """Configuration file; none = `--dev`."""
 
+    prefix: tuple[str, ...] = ()
+    """Program that starts the server, with its arguments; it has to become it."""
+
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """More variables."""
+
     printed: list[str] = field(default_factory=list)
     """Lines of standard output up to `ready`."""
 
@@ -35,8 +41,9 @@ class ServerProcess:
         source = ["--config", self.config] if self.config else ["--dev"]
         with self.errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [self.binary, "serve", *source, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
-                env=kept | {"METABASE_JWT_SHARED_SECRET": self.secret, "METABASE_URL": METABASE_URL},
+                [*self.prefix, self.binary, "serve", *source, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
+                env=kept | {"METABASE_JWT_SHARED_SECRET": self.secret, "METABASE_URL": METABASE_URL}
+                | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -93,6 +100,10 @@ class ServerProcess:
         assert not leaks, f"the server printed {leaks}"
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def address(self) -> str:
         """Host and port of the gRPC service."""
         return self._printed_match(r"gRPC on (127\.0\.0\.1:\d+) \((?:plaintext|TLS)\)")
@@ -101,6 +112,10 @@ class ServerProcess:
     def probe_address(self) -> str:
         """Host and port of the listener for probes."""
         return self._printed_match(r"health on (127\.0\.0\.1:\d+) \(plaintext\)")
+
+    @property
+    def metrics_url(self) -> str:
+        return self._printed_match(r"metrics on (http://127\.0\.0\.1:\d+/metrics)")
 
     @property
     def grpcurl_line(self) -> str:
