@@ -19,6 +19,8 @@ pub enum ConnectionEnd {
     Drain,
     /// The server asked it to leave because no RPC came.
     Idle,
+    /// The server cut it off because the client did not take its answers.
+    Untaken,
 }
 
 impl ConnectionEnd {
@@ -30,6 +32,7 @@ impl ConnectionEnd {
             Self::Client => "client",
             Self::Drain => "drain",
             Self::Idle => "idle",
+            Self::Untaken => "untaken",
         }
     }
 }
@@ -121,7 +124,7 @@ impl Load {
         let help = "Connections closed at once because too many were open";
         registry.register("connections_refused", help, connections_refused.clone());
         let connections_ended = Family::default();
-        let help = "Connections that ended: by their age, idle, in the drain, or by the client";
+        let help = "Connections that ended: by their age, idle, in the drain, with answers untaken, or by the client";
         registry.register("connections_ended", help, connections_ended.clone());
         let tls_handshakes = Family::default();
         registry.register("tls_handshakes", "TLS handshakes, by outcome", tls_handshakes.clone());
@@ -149,7 +152,14 @@ impl Load {
         for listener in LISTENERS {
             drop(self.connections.get_or_create(&ListenerLabels { listener }));
             drop(self.connections_refused.get_or_create(&ListenerLabels { listener }));
-            for end in [ConnectionEnd::Age, ConnectionEnd::Client, ConnectionEnd::Drain, ConnectionEnd::Idle] {
+            let ends = [
+                ConnectionEnd::Age,
+                ConnectionEnd::Client,
+                ConnectionEnd::Drain,
+                ConnectionEnd::Idle,
+                ConnectionEnd::Untaken,
+            ];
+            for end in ends {
                 drop(self.connections_ended.get_or_create(&EndLabels { listener, reason: end.as_str() }));
             }
         }

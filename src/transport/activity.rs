@@ -1,18 +1,28 @@
-//! What is in flight on one connection, and since when nothing is.
+//! What is in flight on one connection, since when nothing is, and since when the client takes no answers.
 
 mod in_flight;
 
 /// What [`in_flight`] counts with. The model in `tests/interleavings` puts another in its place.
 use std::sync::atomic;
 use std::{
+    collections::BTreeMap,
+    io::IoSlice,
     pin::Pin,
+<<<<<<< HEAD
     sync::Arc,
+=======
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+>>>>>>> cdf2fef (Cut off clients that do not take their answers)
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Buf;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep};
 
@@ -22,20 +32,48 @@ use self::in_flight::InFlight;
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
+<<<<<<< HEAD
     /// In milliseconds after `began`.
     in_flight: InFlight,
+=======
+    in_flight: AtomicUsize,
+    /// When the last RPC ended, in milliseconds after `began`.
+    quiet_since: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+/// Parts of answers that wait until the client takes them, by number, and since when.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    since: BTreeMap<u64, Instant>,
+>>>>>>> cdf2fef (Cut off clients that do not take their answers)
 }
 
 impl Activity {
     /// A connection that begins now.
     pub(super) fn new() -> Self {
+<<<<<<< HEAD
         Self { began: Instant::now(), in_flight: InFlight::new() }
+=======
+        Self {
+            began: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            quiet_since: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
+>>>>>>> cdf2fef (Cut off clients that do not take their answers)
     }
 
     /// Counts an RPC until its answer has been written, or given up.
     pub(super) fn follow<F>(self: &Arc<Self>, answer: F) -> Followed<F> {
+<<<<<<< HEAD
         self.in_flight.begin();
         Followed { inner: answer, rpc: Some(OpenRpc(Arc::clone(self))) }
+=======
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Followed { inner: answer, activity: Arc::clone(self), rpc: Some(OpenRpc(Arc::clone(self))), untaken: None }
+>>>>>>> cdf2fef (Cut off clients that do not take their answers)
     }
 
     /// Whether no RPC is in flight.
@@ -57,6 +95,30 @@ impl Activity {
         }
     }
 
+    /// Resolves when some part of an answer has waited this long for the client to take it, through windows (RFC 9113, section 5.2)
+    /// that it keeps closed, or a socket that it does not read. A stream that waits for news of ours does not count.
+    pub(super) async fn untaken_for(&self, timeout: Duration) {
+        loop {
+            let oldest = self.waiting().since.first_key_value().map(|(_, since)| *since);
+            match timeout.checked_sub(oldest.map_or(Duration::ZERO, |since| since.elapsed())) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => sleep(rest).await,
+            }
+        }
+    }
+
+    fn wait(self: &Arc<Self>) -> Untaken {
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.since.insert(number, Instant::now());
+        Untaken { number, activity: Arc::clone(self) }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn age(&self) -> Duration {
         self.began.elapsed()
     }
@@ -73,13 +135,54 @@ impl Drop for OpenRpc {
     }
 }
 
+/// Waits for the client until it is dropped.
+#[derive(Debug)]
+struct Untaken {
+    number: u64,
+    activity: Arc<Activity>,
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.activity.waiting().since.remove(&self.number);
+    }
+}
+
+/// Part of an answer, which HTTP/2 drops when it has been written.
+#[derive(Debug)]
+pub(super) struct Part<D> {
+    data: D,
+    _untaken: Untaken,
+}
+
+impl<D: Buf> Buf for Part<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(slices)
+    }
+}
+
 pin_project! {
     /// An answer to come, and then its body.
     #[derive(Debug)]
     pub(super) struct Followed<T> {
         #[pin]
         inner: T,
+        activity: Arc<Activity>,
         rpc: Option<OpenRpc>,
+        // HTTP/2 does not ask for the next part of a body before the client has opened its window.
+        untaken: Option<Untaken>,
     }
 }
 
@@ -92,17 +195,22 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        let rpc = this.rpc.take();
-        Poll::Ready(answer.map(|response| response.map(|body| Followed { inner: body, rpc })))
+        let (activity, rpc, untaken) = (Arc::clone(this.activity), this.rpc.take(), Some(this.activity.wait()));
+        Poll::Ready(answer.map(|response| response.map(|inner| Followed { inner, activity, rpc, untaken })))
     }
 }
 
 impl<B: Body> Body for Followed<B> {
-    type Data = B::Data;
+    type Data = Part<B::Data>;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
+        let this = self.project();
+        drop(this.untaken.take());
+        let frame = ready!(this.inner.poll_frame(cx));
+        *this.untaken = Some(this.activity.wait());
+        let part = |data| Part { data, _untaken: this.activity.wait() };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(part))))
     }
 
     fn is_end_stream(&self) -> bool {

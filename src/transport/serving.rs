@@ -76,6 +76,11 @@ where
         // Connections that began together, after a restart, do not all come back together.
         () = after(limits.max_connection_age.map(jittered)) => (ConnectionEnd::Age, Some(limits.max_connection_age_grace)),
         () = quiet(&activity, limits.idle_timeout) => (ConnectionEnd::Idle, Some(limits.max_connection_age_grace)),
+        // What it asked for fills the memory. Whoever takes nothing hears no GOAWAY either.
+        () = activity.untaken_for(limits.keepalive_timeout) => {
+            admitted.end = ConnectionEnd::Untaken;
+            return;
+        }
     };
     admitted.end = end;
     connection.as_mut().graceful_shutdown();
