@@ -35,7 +35,7 @@ def ask_all(connect, requests: dict[int, bytes], batch: int = 20) -> dict[int, d
 def test_a_message_cut_at_every_byte(attack, connect, service: Service) -> None:
     """The stream ends after each of its bytes; in one frame, and in one frame for each byte."""
     with attack() as under:
-        tokens = service.metric('decisions_total{outcome="issued",reason=""}')
+        tokens = service.metric('caller_rpcs_total{caller="rogue",code="OK"}')
         told: Counter[str] = Counter()
         for in_pieces in (False, True):
             requests = {}
@@ -45,13 +45,14 @@ def test_a_message_cut_at_every_byte(attack, connect, service: Service) -> None:
                 parts = [cut[index : index + 1] for index in range(length)] if in_pieces else [cut]
                 data = b"".join(data_frame(at, part) for part in parts) + data_frame(at, b"", "END_STREAM")
                 requests[at] = headers_frame(at, HEADERS) + data
-            answers = ask_all(connect, requests)
+            # On one connection, many tiny frames of many requests at once end it.
+            answers = ask_all(connect, requests, 1 if in_pieces else 20)
             assert len(answers) == len(WHOLE)
             told.update(answer["grpc-status"] for answer in answers.values())
         under.count(requests_cut=told.total(), INTERNAL=told[INTERNAL], INVALID_ARGUMENT=told[INVALID_ARGUMENT])
         assert OK not in told
         assert set(told) <= {INTERNAL, INVALID_ARGUMENT}, told
-        assert under.honest.look() >= service.metric('decisions_total{outcome="issued",reason=""}') - tokens - 50
+        assert service.metric('caller_rpcs_total{caller="rogue",code="OK"}') == tokens
 
 
 def test_a_payload_cut_at_every_byte(attack, connect) -> None:
@@ -69,7 +70,7 @@ def test_a_payload_cut_at_every_byte(attack, connect) -> None:
     [
         (struct.pack(">BI", 0, 64 * 1024 + 1) + b"x" * 60_000, {RESOURCE_EXHAUSTED}),
         (struct.pack(">BI", 0, 2**32 - 1) + b"x", {RESOURCE_EXHAUSTED}),
-        (message(b"x" * 65_000), {INTERNAL}),
+        (message(b"\xff" * 65_000), {INTERNAL}),
         (message(PAYLOAD) + message(PAYLOAD), {UNIMPLEMENTED, INTERNAL, OK}),
         (struct.pack(">BI", 1, len(PAYLOAD)) + PAYLOAD, {INTERNAL, UNIMPLEMENTED}),
         (struct.pack(">BI", 255, len(PAYLOAD)) + PAYLOAD, {INTERNAL}),
@@ -101,7 +102,7 @@ def test_headers_that_are_too_large(attack, connect, size: int) -> None:
     """A little over the limit is 431; far over it ends the connection, or is 431."""
     big = block([*head(), ("x-large", "a" * size)])
     first, rest = big[:16_000], [big[at : at + 16_000] for at in range(16_000, len(big), 16_000)]
-    frames = len(first).to_bytes(3, "big") + bytes([1, 1]) + (1).to_bytes(4, "big") + first
+    frames = len(first).to_bytes(3, "big") + bytes([1, 1 if rest else 5]) + (1).to_bytes(4, "big") + first
     for index, part in enumerate(rest):
         end = 4 if index == len(rest) - 1 else 0
         frames += len(part).to_bytes(3, "big") + bytes([9, end]) + (1).to_bytes(4, "big") + part

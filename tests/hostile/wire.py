@@ -156,9 +156,7 @@ class Wire:
         open_streams = set(streams)
         for frame in self.frames():
             if isinstance(frame, HeadersFrame):
-                assert "END_HEADERS" in frame.flags
-                decoded = dict(self._decoder.decode(frame.data))
-                found.setdefault(frame.stream_id, {}).update(decoded)
+                found.setdefault(frame.stream_id, {}).update(self.decode(frame))
             elif isinstance(frame, RstStreamFrame):
                 found.setdefault(frame.stream_id, {})["reset"] = str(frame.error_code)
                 open_streams.discard(frame.stream_id)
@@ -171,6 +169,11 @@ class Wire:
             if not open_streams:
                 return found
         raise ConnectionError(f"closed before {sorted(open_streams)} ended")
+
+    def decode(self, frame: HeadersFrame) -> dict[str, str]:
+        """The headers of the next frame of them; none may be left out."""
+        assert "END_HEADERS" in frame.flags
+        return dict(self._decoder.decode(frame.data))
 
     def wait_for_pong(self, number: int) -> None:
         """Returns when the server has read everything up to now. `ConnectionError` when it ends the connection instead."""

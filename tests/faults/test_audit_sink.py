@@ -1,0 +1,141 @@
+"""The audit log cannot be written, or not as fast as it should: no token leaves then, and all go on once it can be."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aftermath import AUDIT_UNAVAILABLE, assert_audited, under_load
+from endurance import honest
+from service import Service, wait_until
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
+    """A file system in memory; yields what changes its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def mount(options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "mts-test", folder], check=True, timeout=60)
+
+    mount("size=256k")
+    try:
+        yield lambda size: mount(f"remount,size={size}")
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
+
+
+def is_failing(service: Service) -> bool:
+    return service.metric("audit_failing") == 1
+
+
+def test_the_audit_log_is_full(serve: Callable[..., Service], tmp_path: Path) -> None:
+    with small_disk(tmp_path / "server" / "audit") as resize:
+        service = serve()
+        with under_load(service, "audit sink full", {AUDIT_UNAVAILABLE}):
+            wait_until("it is full", lambda: is_failing(service))
+            resize("64m")
+            wait_until("it is written again", lambda: not is_failing(service))
+
+
+def test_every_disk_is_full(serve: Callable[..., Service], tmp_path: Path) -> None:
+    """The log of the service itself goes to the same disk: what it cannot say holds nothing up."""
+    with small_disk(tmp_path / "server") as resize:
+        service = serve()
+        with under_load(service, "disk full", {AUDIT_UNAVAILABLE}):
+            ballast = tmp_path / "server" / "ballast"
+            with ballast.open("wb", buffering=0) as file:
+                try:
+                    while file.write(bytes(4096)):
+                        pass
+                except OSError:
+                    pass
+            wait_until("it is full", lambda: is_failing(service))
+            service.signal(signal.SIGHUP)
+            ballast.unlink()
+            resize("64m")
+            wait_until("it is written again", lambda: not is_failing(service))
+
+
+def test_the_audit_log_is_deleted(serve: Callable[..., Service]) -> None:
+    """Again and again, under load; a second name keeps what was in it for the count."""
+    service, times = serve(), 30
+    with under_load(service, f"audit sink deleted {times} times") as client:
+        for number in range(times):
+            os.link(service.audit_log, service.audit_log.with_suffix(f".jsonl.{number:03}"))
+            service.audit_log.unlink()
+            client.go_on(3)
+            wait_until("it is there again", service.audit_log.exists)
+
+
+def test_the_audit_log_is_cut(serve: Callable[..., Service]) -> None:
+    """By copytruncate: a copy, and then nothing of it."""
+    service = serve()
+    with honest(service, loops=1) as client:
+        client.go_on(50)
+        report = client.stop()
+    service.audit_log.with_suffix(".jsonl.1").write_bytes(service.audit_log.read_bytes())
+    os.truncate(service.audit_log, 0)
+    assert_audited(service, report)
+    with under_load(service, "audit sink cut") as client:
+        client.go_on(20)
+
+
+class Collector:
+    """A datagram socket that can stop to read."""
+
+    def __init__(self, path: Path) -> None:
+        self.records: list[dict[str, object]] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.bind(str(path))
+        self._socket.settimeout(0.1)
+        self.reads = threading.Event()
+        self.reads.set()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._ends.is_set():
+            self.reads.wait()
+            try:
+                self.records.append(json.loads(self._socket.recv(65536)))
+            except TimeoutError:
+                continue
+
+    def end(self) -> None:
+        self._ends.set()
+        self.reads.set()
+        self._thread.join()
+        self._socket.close()
+
+    def audited(self) -> list[str]:
+        return [str(record["fingerprint"]) for record in self.records if record["event"] == "token_issued"]
+
+
+def test_the_audit_log_is_slow(serve: Callable[..., Service], tmp_path: Path) -> None:
+    """A collector that stops to read: each token waits a second and is refused; once it reads, all go on."""
+    socket_path = tmp_path / "collector.sock"
+    collector = Collector(socket_path)
+    try:
+        audit = f'[audit]\nsink = {{{{ unix_datagram = "{socket_path}" }}}}\nsubject = "plain"\n'
+        service = serve(audit=audit)
+        with honest(service) as client:
+            client.go_on(20)
+            collector.reads.clear()
+            wait_until("it is noticed", lambda: is_failing(service))
+            collector.reads.set()
+            wait_until("it is written again", lambda: not is_failing(service))
+            client.go_on(20)
+            report = client.stop()
+        print(f"FAULT audit sink slow: {report}{dict(report.errors)}")
+        assert set(report.errors) <= {AUDIT_UNAVAILABLE}
+        wait_until("all has been read", lambda: set(report.fingerprints) <= set(collector.audited()))
+    finally:
+        collector.end()
