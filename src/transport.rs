@@ -13,6 +13,7 @@ mod deadline;
 mod forwarded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod handshakes;
 pub mod health;
 mod http2;
 mod limits;
@@ -21,6 +22,7 @@ pub mod metrics_endpoint;
 mod notes;
 mod observe;
 pub mod peer;
+pub mod protocol;
 mod refusal;
 mod request_id;
 mod service;
@@ -40,6 +42,7 @@ use self::{
     limits::{Limited, Room},
     listener::{Listener, SocketFile},
     observe::Observe,
+    protocol::GrpcOnly,
     service::TokenService,
     tls::CurrentTls,
 };
@@ -89,13 +92,13 @@ pub struct Parts {
     pub health: health::Health,
 }
 
-/// Puts the services together. Layers, outermost first: observe, which also counts what the others refuse; room, which costs
-/// least; deadline; authentication. Authorization and rates need the decoded request, and are the use cases' own.
+/// Puts the services together. Layers, outermost first: observe, which also counts what the others refuse; gRPC and nothing else; room,
+/// which costs least; deadline; authentication. Authorization and rates need the decoded request, and are the use cases' own.
 ///
 /// # Panics
 /// Never: the descriptor sets that reflection decodes are compiled in.
 #[must_use]
-pub fn services(parts: Parts) -> Observe<Routes> {
+pub fn services(parts: Parts) -> Observe<GrpcOnly<Routes>> {
     let service = TokenService::new(parts.issue_token, parts.check_auth_status, Arc::clone(&parts.metrics));
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -113,14 +116,14 @@ pub fn services(parts: Parts) -> Observe<Routes> {
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
     let arrivals = Arrivals::new(&parts.limits, Some(Arc::clone(&parts.generations)));
-    Observe::new(routes.prepare(), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
+    Observe::new(GrpcOnly::new(routes.prepare()), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
 }
 
 /// What the probe listener answers: health and nothing else.
 #[must_use]
-pub fn probes(health: &health::Health, metrics: Arc<Metrics>) -> Observe<Routes> {
+pub fn probes(health: &health::Health, metrics: Arc<Metrics>) -> Observe<GrpcOnly<Routes>> {
     let arrivals = Arrivals::new(&Limits::PROBES, None);
-    Observe::new(Routes::new(health.service()).prepare(), metrics, arrivals, None, None)
+    Observe::new(GrpcOnly::new(Routes::new(health.service()).prepare()), metrics, arrivals, None, None)
 }
 
 /// Accepts connections of the gRPC listener, each with its [`peer::Peer`].

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     admission::{Admission, Admitted},
     connection::{Connection, Stream},
+    handshakes::Handshakes,
     tls::CurrentTls,
 };
 use crate::telemetry::Handshake;
@@ -66,6 +67,7 @@ impl Incoming {
 /// Accepts from a TCP listener until the returned [`Incoming`] is closed or dropped.
 pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admission) -> Incoming {
     let (incoming, accepted, mut unwanted) = Incoming::new();
+    let handshakes = Arc::new(Handshakes::new(admission.max_connections));
     tokio::spawn(async move {
         while let Some((stream, peer, admitted)) = next(|| listener.accept(), &admission, &mut unwanted).await {
             // Requests and answers are small: waiting to fill a packet only delays them.
@@ -78,18 +80,28 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
             };
             let (acceptor, accepted) = (TlsAcceptor::from(tls.current()), accepted.clone());
             let metrics = Arc::clone(&admission.metrics);
+            let mut under_way = handshakes.begin(admission.is_full());
             tokio::spawn(async move {
-                let outcome = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => {
+                let handshake = async {
+                    tokio::select! {
+                        biased; // Finished work wins over a newcomer.
+                        done = acceptor.accept(stream) => Some(done),
+                        () = under_way.superseded() => None,
+                    }
+                };
+                let done = timeout(HANDSHAKE_TIMEOUT, handshake).await;
+                drop(under_way);
+                let outcome = match done {
+                    Ok(Some(Ok(stream))) => {
                         _ = accepted.send(Accepted::new(Stream::Tls(Box::new(stream)), admitted)).await;
                         Handshake::Succeeded
                     }
-                    Ok(Err(error)) => {
+                    Ok(Some(Err(error))) => {
                         tracing::debug!(%peer, %error, "TLS handshake failed");
                         Handshake::Failed
                     }
-                    Err(_) => {
-                        tracing::debug!(%peer, "TLS handshake timed out");
+                    Ok(None) | Err(_) => {
+                        tracing::debug!(%peer, "TLS handshake timed out, or gave way to newer ones");
                         Handshake::TimedOut
                     }
                 };

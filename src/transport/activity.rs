@@ -8,14 +8,7 @@ use std::{
     collections::BTreeMap,
     io::IoSlice,
     pin::Pin,
-<<<<<<< HEAD
-    sync::Arc,
-=======
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
->>>>>>> cdf2fef (Cut off clients that do not take their answers)
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -32,13 +25,8 @@ use self::in_flight::InFlight;
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
-<<<<<<< HEAD
     /// In milliseconds after `began`.
     in_flight: InFlight,
-=======
-    in_flight: AtomicUsize,
-    /// When the last RPC ended, in milliseconds after `began`.
-    quiet_since: AtomicU64,
     waiting: Mutex<Waiting>,
 }
 
@@ -47,33 +35,18 @@ pub(super) struct Activity {
 struct Waiting {
     next: u64,
     since: BTreeMap<u64, Instant>,
->>>>>>> cdf2fef (Cut off clients that do not take their answers)
 }
 
 impl Activity {
     /// A connection that begins now.
     pub(super) fn new() -> Self {
-<<<<<<< HEAD
-        Self { began: Instant::now(), in_flight: InFlight::new() }
-=======
-        Self {
-            began: Instant::now(),
-            in_flight: AtomicUsize::new(0),
-            quiet_since: AtomicU64::new(0),
-            waiting: Mutex::default(),
-        }
->>>>>>> cdf2fef (Cut off clients that do not take their answers)
+        Self { began: Instant::now(), in_flight: InFlight::new(), waiting: Mutex::default() }
     }
 
     /// Counts an RPC until its answer has been written, or given up.
     pub(super) fn follow<F>(self: &Arc<Self>, answer: F) -> Followed<F> {
-<<<<<<< HEAD
         self.in_flight.begin();
-        Followed { inner: answer, rpc: Some(OpenRpc(Arc::clone(self))) }
-=======
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Followed { inner: answer, activity: Arc::clone(self), rpc: Some(OpenRpc(Arc::clone(self))), untaken: None }
->>>>>>> cdf2fef (Cut off clients that do not take their answers)
     }
 
     /// Whether no RPC is in flight.

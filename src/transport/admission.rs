@@ -10,6 +10,7 @@ use crate::telemetry::{ConnectionEnd, Metrics};
 #[derive(Clone, Debug)]
 pub struct Admission {
     room: Arc<Semaphore>,
+    pub(super) max_connections: usize,
     /// The label of its metrics.
     listener: &'static str,
     pub(super) metrics: Arc<Metrics>,
@@ -20,7 +21,12 @@ impl Admission {
     #[must_use]
     pub fn new(listener: &'static str, max_connections: usize, metrics: Arc<Metrics>) -> Self {
         let room = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Self { room, listener, metrics }
+        Self { room, max_connections, listener, metrics }
+    }
+
+    /// Whether the next connection will be refused.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.available_permits() == 0
     }
 
     /// None = there is no room. The connection is to be closed at once: one that waited in the backlog would look alive to

@@ -104,6 +104,12 @@ pub(super) fn too_many_unfinished() -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+/// Neither the method nor the content type of gRPC.
+pub(super) fn not_grpc() -> Status {
+    let message = "not gRPC: the method must be POST and the content type application/grpc";
+    with_reason(Code::InvalidArgument, "NOT_GRPC", message, HashMap::new())
+}
+
 pub(super) fn too_large() -> Status {
     let message = format!("a request message has {MAX_REQUEST_BYTES} bytes at most");
     with_reason(Code::ResourceExhausted, "REQUEST_TOO_LARGE", &message, HashMap::new())

@@ -7,59 +7,71 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+import pytest
 
 from aftermath import AUDIT_UNAVAILABLE, assert_audited, under_load
 from endurance import honest
 from service import Service, wait_until
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
-    """A file system in memory; yields what changes its size."""
-    folder.mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Callable[[str], None]]]:
+    """Mounts file systems in memory below the test's folder; each returns what changes its size."""
+    with ExitStack() as mounted:
 
-    def mount(options: str) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "mts-test", folder], check=True, timeout=60)
+        def mount(name: str) -> Callable[[str], None]:
+            folder = tmp_path / name
+            folder.mkdir(parents=True)
 
-    mount("size=256k")
-    try:
-        yield lambda size: mount(f"remount,size={size}")
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
+            def with_options(options: str) -> None:
+                subprocess.run(["mount", "-t", "tmpfs", "-o", options, "mts-test", folder], check=True, timeout=60)
+
+            with_options("size=256k")
+            mounted.callback(subprocess.run, ["umount", "--lazy", folder], check=True, timeout=60)
+            return lambda size: with_options(f"remount,size={size}")
+
+        yield mount
 
 
 def is_failing(service: Service) -> bool:
     return service.metric("audit_failing") == 1
 
 
-def test_the_audit_log_is_full(serve: Callable[..., Service], tmp_path: Path) -> None:
-    with small_disk(tmp_path / "server" / "audit") as resize:
-        service = serve()
-        with under_load(service, "audit sink full", {AUDIT_UNAVAILABLE}):
-            wait_until("it is full", lambda: is_failing(service))
-            resize("64m")
-            wait_until("it is written again", lambda: not is_failing(service))
+def test_the_audit_log_is_full(small_disk: Callable[..., Callable[[str], None]], serve: Callable[..., Service]) -> None:
+    resize = small_disk("server/audit")
+    service = serve()
+    ballast = service.audit_log.with_name("ballast")
+    with under_load(service, "audit sink full", {AUDIT_UNAVAILABLE}):
+        fill(ballast)
+        wait_until("it is full", lambda: is_failing(service))
+        resize("64m")
+        wait_until("it is written again", lambda: not is_failing(service))
 
 
-def test_every_disk_is_full(serve: Callable[..., Service], tmp_path: Path) -> None:
+def test_every_disk_is_full(small_disk: Callable[..., Callable[[str], None]], serve: Callable[..., Service]) -> None:
     """The log of the service itself goes to the same disk: what it cannot say holds nothing up."""
-    with small_disk(tmp_path / "server") as resize:
-        service = serve()
-        with under_load(service, "disk full", {AUDIT_UNAVAILABLE}):
-            ballast = tmp_path / "server" / "ballast"
-            with ballast.open("wb", buffering=0) as file:
-                try:
-                    while file.write(bytes(4096)):
-                        pass
-                except OSError:
-                    pass
-            wait_until("it is full", lambda: is_failing(service))
-            service.signal(signal.SIGHUP)
-            ballast.unlink()
-            resize("64m")
-            wait_until("it is written again", lambda: not is_failing(service))
+    resize = small_disk("server")
+    service = serve()
+    with under_load(service, "disk full", {AUDIT_UNAVAILABLE}) as client:
+        ballast = service.folder / "ballast"
+        fill(ballast)
+        wait_until("it is full", lambda: is_failing(service))
+        service.signal(signal.SIGHUP)
+        refused = client.failed
+        wait_until("tokens are refused", lambda: client.look() and client.failed > refused)
+        ballast.unlink()
+        resize("64m")
+        wait_until("it is written again", lambda: not is_failing(service))
+
+
+def fill(ballast: Path) -> None:
+    """The rest of a disk."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(512)):
+            pass
 
 
 def test_the_audit_log_is_deleted(serve: Callable[..., Service]) -> None:
@@ -79,9 +91,9 @@ def test_the_audit_log_is_cut(serve: Callable[..., Service]) -> None:
     with honest(service, loops=1) as client:
         client.go_on(50)
         report = client.stop()
+    assert_audited(service, report)
     service.audit_log.with_suffix(".jsonl.1").write_bytes(service.audit_log.read_bytes())
     os.truncate(service.audit_log, 0)
-    assert_audited(service, report)
     with under_load(service, "audit sink cut") as client:
         client.go_on(20)
 

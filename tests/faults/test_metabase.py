@@ -28,7 +28,6 @@ FAULTS = {
     "garbage_json": {},
     "html": {},
     "stack_trace": {},
-    "endless": {"bytes": 1 << 24},
     "truncated": {},
     "redirect": {},
     "initializing": {},
@@ -51,7 +50,10 @@ def check_live(service: Service) -> pb.CheckAuthStatusResponse:
         return stub.CheckAuthStatus(pb.CheckAuthStatusRequest(jwt=token, live=True), timeout=60)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+IN_CI = ("garbage_json", "reset", "truncated")
+
+
+@pytest.mark.parametrize("kind", [kind if kind in IN_CI else pytest.param(kind, marks=pytest.mark.long) for kind in FAULTS])
 def test_metabase_breaks(serve: Callable[..., Service], kind: str) -> None:
     secret = secrets.token_hex(32)
     with StandIn(secret) as metabase:
