@@ -17,7 +17,7 @@ mod variant;
 use std::{env, net::SocketAddr, process::ExitCode, sync::Arc, thread};
 
 use metabase_token_service::{
-    adapters::{clock::SystemClock, load_generation},
+    adapters::{account_store, clock::SystemClock, load_generation},
     app::App,
     application::{audit::Audit, generation::Generations, issue_token::IssueToken, shadow::Shadow},
     config::{Config, ListenAddress},
@@ -36,7 +36,9 @@ async fn application(count: usize) {
     let generation = load_generation::load(&config, "bench").expect("the secrets are there").generation;
     let (clock, metrics) = (Arc::new(SystemClock), Arc::<Metrics>::default());
     let audit = Arc::new(Audit::off(clock.clone()));
-    let issue = IssueToken::new(Arc::new(Generations::new(generation)), clock, Shadow::new(metrics), audit);
+    let accounts = account_store::open(&config.accounts, metrics.accounts.clone()).await.expect("it is in memory");
+    let generations = Arc::new(Generations::new(generation));
+    let issue = IssueToken::new(generations, clock, Shadow::new(metrics), Arc::new(accounts), audit);
     let caller = issue::caller();
     for _ in 0..count {
         let issued = issue.execute(&caller, "", issue::unverified()).await.expect("a token");
@@ -76,15 +78,15 @@ async fn main() -> ExitCode {
     match *words.as_slice() {
         [] => {
             application(10).await;
-            server(Variant::Dev, 10).await;
-            server(Variant::Production, 10).await;
+            Box::pin(server(Variant::Dev, 10)).await;
+            Box::pin(server(Variant::Production, 10)).await;
         }
         [variant, count] => {
             let count = count.parse().expect("a number");
             match variant {
                 "application" => application(count).await,
-                "dev" => server(Variant::Dev, count).await,
-                "production" => server(Variant::Production, count).await,
+                "dev" => Box::pin(server(Variant::Dev, count)).await,
+                "production" => Box::pin(server(Variant::Production, count)).await,
                 _ => return ExitCode::from(64),
             }
         }

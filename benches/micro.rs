@@ -111,6 +111,7 @@ fn steps(criterion: &mut Criterion) {
                 grant: Grant::of(black_box(&permit)),
                 fingerprint: "0123456789abcdef".to_owned(),
                 signed_with: "shared_secret",
+                account_warnings: Vec::new(),
                 generation: 1,
             })
         });

@@ -24,6 +24,7 @@ fn instance(tenancy: Tenancy) -> Instance {
         lifetimes: LifetimeRange::default(),
         tenancy,
         claim_names: ClaimNames::default(),
+        one_account: crate::domain::account::OneAccount::Off,
         is_default: true,
     }
 }
