@@ -22,7 +22,7 @@ const REDIS_PORT: u16 = 6379;
 
 pub(super) fn parse_accounts(raw: RawAccounts, problems: &mut Problems<'_>) -> AccountsConfig {
     let default = AccountsConfig::default();
-    let allowed = SECOND..=Duration::from_hours(90 * 24);
+    let allowed = SECOND..=Duration::from_hours(30 * 24);
     let rules = AccountsConfig::DEFAULT_RULES;
     let window = duration(raw.window.as_ref(), allowed, Duration::from_secs(u64::from(rules.window)), problems);
     let tokens_per_hour = raw.tokens_per_hour.map_or(rules.tokens_per_hour, |bound| parse_bound(&bound, problems));

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
-/// One of each table that has defaults, with nothing but what is required.
+/// One of each table that has defaults, with nothing but what is required, or has a default that depends on something else.
 const MINIMAL: &str = r#"
 [tracing]
 otlp_endpoint = "http://127.0.0.1:4317"
@@ -28,6 +28,7 @@ name = "main"
 shared_secret = { env = "MAIN" }
 [[callers]]
 name = "shop"
+user_directory = "people"
 [[callers.grants]]
 instance = "main"
 "#;
