@@ -80,7 +80,7 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
             };
             let (acceptor, accepted) = (TlsAcceptor::from(tls.current()), accepted.clone());
             let metrics = Arc::clone(&admission.metrics);
-            let mut under_way = handshakes.begin(admission.is_full());
+            let mut under_way = handshakes.begin(admitted);
             tokio::spawn(async move {
                 let handshake = async {
                     tokio::select! {
@@ -90,17 +90,16 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
                     }
                 };
                 let done = timeout(HANDSHAKE_TIMEOUT, handshake).await;
-                drop(under_way);
-                let outcome = match done {
-                    Ok(Some(Ok(stream))) => {
+                let outcome = match (done, under_way.done()) {
+                    (Ok(Some(Ok(stream))), Some(admitted)) => {
                         _ = accepted.send(Accepted::new(Stream::Tls(Box::new(stream)), admitted)).await;
                         Handshake::Succeeded
                     }
-                    Ok(Some(Err(error))) => {
+                    (Ok(Some(Err(error))), _) => {
                         tracing::debug!(%peer, %error, "TLS handshake failed");
                         Handshake::Failed
                     }
-                    Ok(None) | Err(_) => {
+                    (Ok(Some(Ok(_)) | None) | Err(_), _) => {
                         tracing::debug!(%peer, "TLS handshake timed out, or gave way to newer ones");
                         Handshake::TimedOut
                     }

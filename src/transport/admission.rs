@@ -24,11 +24,6 @@ impl Admission {
         Self { room, max_connections, listener, metrics }
     }
 
-    /// Whether the next connection will be refused.
-    pub(super) fn is_full(&self) -> bool {
-        self.room.available_permits() == 0
-    }
-
     /// None = there is no room. The connection is to be closed at once: one that waited in the backlog would look alive to
     /// its client, which had better go to another replica.
     pub(super) fn admit(&self) -> Option<Admitted> {
@@ -38,18 +33,25 @@ impl Admission {
         };
         self.metrics.load.connection_began(self.listener);
         let metrics = Arc::clone(&self.metrics);
-        Some(Admitted { _permit: permit, listener: self.listener, metrics, end: ConnectionEnd::Client })
+        Some(Admitted { permit, listener: self.listener, metrics, end: ConnectionEnd::Client })
     }
 }
 
 /// The place of one connection, which is free again when this is dropped.
 #[derive(Debug)]
 pub struct Admitted {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     listener: &'static str,
     metrics: Arc<Metrics>,
     /// Why the connection ended.
     pub(super) end: ConnectionEnd,
+}
+
+impl Admitted {
+    /// Whether the next connection would be refused.
+    pub(super) fn is_last(&self) -> bool {
+        self.permit.semaphore().available_permits() == 0
+    }
 }
 
 impl Drop for Admitted {

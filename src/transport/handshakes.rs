@@ -11,6 +11,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::admission::Admitted;
+
 /// The part of the room for connections that handshakes may take.
 const PART: usize = 4;
 /// In a small room, the part would refuse what is harmless.
@@ -27,7 +29,8 @@ pub(super) struct Handshakes {
 #[derive(Debug, Default)]
 struct UnderWay {
     next: u64,
-    wanted: BTreeMap<u64, oneshot::Sender<Infallible>>,
+    /// With its place among the connections, which is free at once when it gives way.
+    wanted: BTreeMap<u64, (oneshot::Sender<Infallible>, Admitted)>,
 }
 
 impl Handshakes {
@@ -35,16 +38,17 @@ impl Handshakes {
         Self { most: (max_connections / PART).max(LEAST_PART), under_way: Mutex::default() }
     }
 
-    /// One more. `is_full` = no connection more can be accepted, unless one gives way.
-    pub(super) fn begin(self: &Arc<Self>, is_full: bool) -> UnderWayHandshake {
+    /// One more. If no connection more can be accepted after it, or too many are under way, the oldest gives way.
+    pub(super) fn begin(self: &Arc<Self>, admitted: Admitted) -> UnderWayHandshake {
         let (wanted, unwanted) = oneshot::channel();
+        let is_full = admitted.is_last();
         let mut under_way = self.under_way();
         if is_full || under_way.wanted.len() >= self.most {
             drop(under_way.wanted.pop_first());
         }
         let number = under_way.next;
         under_way.next += 1;
-        under_way.wanted.insert(number, wanted);
+        under_way.wanted.insert(number, (wanted, admitted));
         UnderWayHandshake { number, unwanted, handshakes: Arc::clone(self) }
     }
 
@@ -66,6 +70,11 @@ impl UnderWayHandshake {
     pub(super) async fn superseded(&mut self) {
         let _ = (&mut self.unwanted).await;
     }
+
+    /// It is done; none = it has given way before.
+    pub(super) fn done(self) -> Option<Admitted> {
+        self.handshakes.under_way().wanted.remove(&self.number).map(|(_, admitted)| admitted)
+    }
 }
 
 impl Drop for UnderWayHandshake {
@@ -76,27 +85,42 @@ impl Drop for UnderWayHandshake {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+    use crate::transport::admission::Admission;
 
     #[test]
     fn the_oldest_gives_way_when_there_are_too_many_or_no_connection_more_has_room() {
+        let admission = Admission::new("grpc", 80, Arc::default());
         let handshakes = Arc::new(Handshakes::new(80));
-        let mut all: Vec<_> = (0..20).map(|_| handshakes.begin(false)).collect();
+        let begin = || handshakes.begin(admission.admit().unwrap());
+        let mut all: Vec<_> = (0..20).map(|_| begin()).collect();
         assert_eq!(given_way(&mut all), [0_usize; 0]);
-        all.push(handshakes.begin(false));
+        all.push(begin());
         assert_eq!(given_way(&mut all), [0]);
-        // What is done makes room.
-        all.remove(1);
-        all.push(handshakes.begin(false));
+        // What is done makes room among the handshakes, and stays a connection.
+        let mut connections = vec![all.remove(1).done().unwrap()];
+        all.push(begin());
         assert_eq!(given_way(&mut all), [0]);
-        all.push(handshakes.begin(true));
+        // All the room but one place is taken: the last is never given away for good.
+        connections.extend((0..59).map_while(|_| admission.admit()));
+        assert_eq!(connections.len(), 60);
+        assert!(admission.admit().is_none());
+        drop(connections.pop());
+        all.push(begin());
         assert_eq!(given_way(&mut all), [0, 1]);
+        assert!(all.remove(1).done().is_none());
+        assert!(admission.admit().is_some());
     }
 
     fn given_way(all: &mut [UnderWayHandshake]) -> Vec<usize> {
-        let all = all.iter_mut().enumerate();
-        all.filter_map(|(index, one)| (&mut one.unwanted).now_or_never().map(|_| index)).collect()
+        let mut given = Vec::new();
+        for (index, one) in all.iter_mut().enumerate() {
+            if one.unwanted.try_recv() == Err(TryRecvError::Closed) {
+                given.push(index);
+            }
+        }
+        given
     }
 }

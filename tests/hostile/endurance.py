@@ -45,11 +45,11 @@ def honest(service: Service, **settings: float) -> Honest:
 
 
 @contextmanager
-def endured(service: Service, began: Usage, growth_mib: int = GROWTH_MIB) -> Iterator[Attack]:
+def endured(service: Service, began: Usage, growth_mib: int = GROWTH_MIB, loops: int = 2) -> Iterator[Attack]:
     """Around an attack: an honest client goes on all the time; afterwards all is as it `began`. `growth_mib` is the most that the
-    process may have grown since then."""
+    process may have grown since then; with one of `loops` it keeps its connection, with two it also connects anew."""
     service.forget_peak()
-    with honest(service) as client:
+    with honest(service, loops=loops) as client:
         client.go_on(BEFORE)
         attack, start, issued = Attack(service, client), time.monotonic(), client.issued
         yield attack
