@@ -43,8 +43,15 @@ fn hash(text: &[u8]) -> String {
 /// What a verifier has to say about a log that is whole; none if it is not.
 fn expected(log: &[u8]) -> Option<Verified> {
     let text = log.strip_suffix(b"\n")?;
-    let mut verified =
-        Verified { records: 0, first: 0, last: 0, hash: String::new(), is_closed: false, unclosed: Vec::new(), lost: 0 };
+    let mut verified = Verified {
+        records: 0,
+        first: 0,
+        last: 0,
+        hash: String::new(),
+        is_closed: false,
+        unclosed: Vec::new(),
+        lost: 0,
+    };
     for (line, at) in text.split(|byte| *byte == b'\n').zip(1_u64..) {
         let sealed = &line[..line.len().checked_sub(75)?];
         let own = hash(sealed);

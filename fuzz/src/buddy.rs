@@ -192,7 +192,8 @@ fn read(claims: &Claims, settings: &Settings) -> Reading {
         None | Some(Json::Null | Json::Bool(false)) => None,
         Some(Json::String(one)) => Some(vec![one.clone()]),
         Some(Json::Array(items)) => {
-            let names = items.iter().filter_map(|item| if let Json::String(name) = item { Some(name.clone()) } else { None });
+            let names =
+                items.iter().filter_map(|item| if let Json::String(name) = item { Some(name.clone()) } else { None });
             Some(names.collect())
         }
         Some(_) => Some(Vec::new()),

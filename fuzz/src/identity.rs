@@ -70,7 +70,7 @@ pub fn is_spiffe_id(text: &str) -> bool {
     let of = |allowed: fn(char) -> bool, part: &str| part.chars().all(|c| allowed(c) || "-_.".contains(c));
     let domain_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let segment_char = |c: char| c.is_ascii_alphanumeric();
-    let is_segment = |part: &&str| !part.is_empty() && **part != "." && **part != ".." && of(segment_char, part);
+    let is_segment = |part: &&str| !["", ".", ".."].contains(part) && of(segment_char, part);
     text.len() <= 2048
         && (1..=255).contains(&trust_domain.len())
         && of(domain_char, trust_domain)

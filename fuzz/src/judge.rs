@@ -61,8 +61,7 @@ fn token(manner: u8, input: &[u8]) -> Option<String> {
 
 /// Judges a token of one of the instances twice.
 pub fn compare(token: &str, instance: usize) {
-    let Verdict { reason, answer, reading } =
-        buddy::judge(token, SECRET.as_bytes(), NOW, &SETTINGS[instance]);
+    let Verdict { reason, answer, reading } = buddy::judge(token, SECRET.as_bytes(), NOW, &SETTINGS[instance]);
     let judgement = judge(token, &SERVICE.instances[instance], &SERVICE.keys, now());
     let response = CheckAuthStatusResponse::decode(&*fuzzing::check_response(judgement)).expect("it is one");
 

@@ -13,8 +13,7 @@ use metabase_token_service::{
 use prost::Message as _;
 
 use crate::{
-    buddy,
-    judge,
+    buddy, judge,
     service::{NOW, SECRET, SERVICE, SETTINGS, now},
 };
 

@@ -47,7 +47,10 @@ fn check_kept(given: &str, kept: &ReturnTo, instance: &InstanceUrl, base: &str, 
 /// Nothing that any reader could take for something else: it has to be kept as it is.
 fn is_plain(given: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_?=&".contains(c);
-    given.len() <= 1000 && !given.contains("//") && given.chars().all(is_plain) && (given.is_empty() || given.starts_with('/'))
+    given.len() <= 1000
+        && !given.contains("//")
+        && given.chars().all(is_plain)
+        && (given.is_empty() || given.starts_with('/'))
 }
 
 fn check_sso_url(text: &str, kept: &ReturnTo, instance: &InstanceUrl, base: &str, origin: &str) {

@@ -3,11 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
 use metabase_token_service::config::Config;
 use toml::{Table, Value};
+
+use crate::harness::sources;
 
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
 
@@ -260,4 +263,39 @@ fn every_metric_is_documented() {
         .collect();
     // Those with labels come with their first event, and are not here.
     assert!(families.len() > 10 && families.is_subset(&documented), "{families:?}");
+}
+
+/// Each row names what shows it, or says why there is nothing to show.
+#[test]
+fn what_the_security_checklist_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = include_str!("../../docs/security-checklist.md");
+    let tests: BTreeSet<String> = sources("tests/it")
+        .iter()
+        .flat_map(|(name, source)| {
+            let module = name.trim_start_matches("tests/it/").trim_end_matches(".rs");
+            let names = source.split("fn ").skip(1).filter_map(|rest| rest.split_once('(').map(|(name, _)| name));
+            names.map(|name| format!("{module}::{name}")).collect::<Vec<_>>()
+        })
+        .collect();
+    let (mut rows, mut named) = (0, 0);
+    for line in document.lines() {
+        let links = line.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+        let files: Vec<&str> = links.filter(|target| !target.starts_with('#')).collect();
+        for file in &files {
+            assert!(root.join("docs").join(file).exists(), "{file}: {line}");
+        }
+        let spans: Vec<&str> = code(line).filter(|span| span.contains("::") && *span != "module::test").collect();
+        for span in &spans {
+            assert!(tests.contains(*span), "no test is called {span}");
+        }
+        if line.starts_with("| ") && !line.starts_with("| ---") {
+            rows += 1;
+            named += files.len() + spans.len();
+            let explains = ["**gap**", "*does not apply*", "| shown by |", "| where |"];
+            let says = !files.is_empty() || !spans.is_empty() || explains.iter().any(|word| line.contains(word));
+            assert!(says, "neither shown nor explained: {line}");
+        }
+    }
+    assert!(rows > 80 && named > 100, "{rows} rows with {named} names");
 }
