@@ -290,4 +290,13 @@ mod tests {
     fn an_expression_cannot_escape_its_anchors() {
         assert_eq!(AnchoredRegex::parse("a)|(b").map(|_| ()), Err(InvalidRegex));
     }
+
+    #[test]
+    fn unrestricted_is_everything() {
+        let grant = Grant::unrestricted();
+        assert!(grant.email_domains.contains("example.com") && grant.allow_administrators && grant.may_check_status);
+        assert!(grant.groups[0].matches("Administrators") && grant.tenants[0].matches("acme"));
+        let anything = [("key".to_owned(), "value".to_owned())].into();
+        assert!(grant.attributes.check(&anything).is_ok() && grant.tenant_attributes.check(&anything).is_ok());
+    }
 }

@@ -203,3 +203,42 @@ fn a_second_grant_on_one_instance_is_refused() {
     let mut policy = policy(grant());
     assert_eq!(policy.add("shop".parse().unwrap(), instance().name.clone(), grant()), Err(SecondGrant));
 }
+
+#[test]
+fn the_deny_list_outweighs_what_the_grant_covers() {
+    let shop: CallerName = "shop".parse().unwrap();
+    let list = |text: &str| [text.to_owned()].into();
+    let caller = Caller::new(CallerId::Named(shop.clone()), Proof::Local);
+    let mut asked = request();
+    asked.subject.id = Some("7".to_owned());
+    for (denied, expected) in [
+        (Denied { emails: list("ada@example.com"), ..Denied::default() }, Some(DenyReason::UserDenied)),
+        (Denied { user_ids: list("7"), ..Denied::default() }, Some(DenyReason::UserDenied)),
+        (Denied { tenants: list("acme"), ..Denied::default() }, Some(DenyReason::TenantDenied)),
+        (Denied { callers: [shop.clone()].into(), ..Denied::default() }, Some(DenyReason::CallerDenied)),
+        (Denied { emails: list("eve@example.com"), ..Denied::default() }, None),
+    ] {
+        let mut policy = Policy::new(denied);
+        policy.add(shop.clone(), "main".parse().unwrap(), grant()).unwrap();
+        let reason = match policy.decide(&caller, asked.clone()) {
+            Decision::Allow(_) => None,
+            Decision::Deny(denial) => Some(denial.reason),
+        };
+        assert_eq!(reason, expected);
+    }
+}
+
+#[test]
+fn rates_are_told_with_the_caller_and_the_instance_they_are_for() {
+    let rate =
+        |per_second: u32| Some(Rate { per_second: per_second.try_into().unwrap(), burst: 9.try_into().unwrap() });
+    let mut policy = Policy::default();
+    for (caller, instance, rate) in [("shop", "main", rate(1)), ("shop", "other", rate(2)), ("cron", "main", None)] {
+        policy.add(caller.parse().unwrap(), instance.parse().unwrap(), Grant { rate, ..grant() }).unwrap();
+    }
+    let rates =
+        policy.rates().map(|(caller, instance, rate)| (caller.as_str(), instance.as_str(), rate.per_second.get()));
+    let mut rates: Vec<_> = rates.collect();
+    rates.sort_unstable();
+    assert_eq!(rates, [("shop", "main", 1), ("shop", "other", 2)]);
+}
