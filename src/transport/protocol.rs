@@ -2,17 +2,14 @@
 //!
 //! The attack: a web page makes a browser that holds a certificate send `text/plain`, which it may without asking anyone first.
 
-use std::{
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use futures_util::future::Either;
+use futures_util::future::{Either, FutureExt as _, Map};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::body::Body;
 use tower::Service;
 
-use super::status;
+use super::{refusal::Refusal, status};
 
 /// Wraps all services of a listener.
 #[derive(Clone, Debug)]
@@ -30,7 +27,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+    type Future = Either<S::Future, Map<Refusal, fn(Response<Body>) -> Result<S::Response, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.0.poll_ready(cx)
@@ -46,7 +43,7 @@ where
         };
         let mut answer = status::not_grpc().into_http();
         *answer.status_mut() = refusal;
-        Either::Right(ready(Ok(answer)))
+        Either::Right(Refusal::new(request, answer).map(Ok))
     }
 }
 

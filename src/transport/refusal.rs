@@ -21,7 +21,7 @@ pin_project! {
     /// Resolves when the request has come to its end, has broken off, or is too large to be waited for. How long that may take is
     /// the body's own matter, see [`super::arrival`].
     #[derive(Debug)]
-    pub(super) struct Refusal {
+    pub struct Refusal {
         #[pin]
         request: Body,
         read_bytes: usize,

@@ -1,6 +1,7 @@
 //! The drain: who is still answered, and what clients of two replicas notice when one of them is told to stop.
 
 use std::{
+    io,
     process::ExitStatus,
     sync::{
         Arc,
@@ -187,6 +188,19 @@ async fn watching_client(targets: [Target; 2], outcomes: Arc<Outcomes>) -> Resul
     Ok(())
 }
 
+/// Whether the connection broke. That is UNAVAILABLE to every gRPC library but tonic, which says UNKNOWN. It happens to whoever connects
+/// in the very moment in which the listener is closed: the system has accepted the connection, and nobody ever will.
+fn is_broken_off(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 /// A client with gRPC's usual retry policy: at most four attempts, the next one at the other replica, after UNAVAILABLE. What the
 /// server has done nothing about is sent again as well.
 async fn retrying_client(channels: [Channel; 2], outcomes: Arc<Outcomes>) -> Result<(), Status> {
@@ -194,7 +208,9 @@ async fn retrying_client(channels: [Channel; 2], outcomes: Arc<Outcomes>) -> Res
     while !outcomes.is_over.load(Ordering::Relaxed) {
         let mut attempts = 1;
         while let Err(status) = clients[0].issue_metabase_token(request()).await {
-            if attempts == 4 || !(status.code() == Code::Unavailable || is_unprocessed(&status)) {
+            if attempts == 4
+                || !(status.code() == Code::Unavailable || is_unprocessed(&status) || is_broken_off(&status))
+            {
                 return Err(status);
             }
             attempts += 1;
