@@ -303,7 +303,7 @@ fn every_mistake_in_accounts_names_its_key_and_the_way_out() {
         (
             "urls = [\"rediss://a\", \"rediss://b\"]",
             "redis.urls",
-            "must be a single one, unless they are nodes of a cluster",
+            "must be a single one, unless they are nodes of a cluster: then set cluster = true",
         ),
         ("cluster = true\nurls = [\"rediss://a\", \"redis://[::1]\"]", "redis.urls", "must all begin with rediss://"),
         ("urls = [\"redis://127.0.0.1\"]\nca = \"/ca.pem\"", "redis.ca", "has no use without a rediss:// URL"),
