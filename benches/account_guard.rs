@@ -59,10 +59,12 @@ name = "shop"
 instance = "main"
 email_domains = ["example.com"]
 "#;
+/// A stall of the machine is no answer to the question.
 const REDIS: &str = r#"
 [accounts.redis]
 urls = ["redis://127.0.0.1:PORT"]
 hash_key = { file = "DIR/hashes" }
+budget = "1s"
 on_store_failure = "deny"
 "#;
 

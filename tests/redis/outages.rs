@@ -20,9 +20,12 @@ use crate::{
 };
 
 const CLIENTS: usize = 16;
-/// For a call that waits for the budget of 50 ms, on a machine that does much else. Without the budget it would be the service's own
-/// deadline of 10 s, or for ever.
-const MUCH_MORE_THAN_THE_BUDGET: Duration = Duration::from_secs(2);
+/// For a call that waits for the budget of 50 ms, on a machine that does much else. Without the budget it is a second at least, after
+/// which the client library gives up.
+const LESS_THAN_WITHOUT_A_BUDGET: Duration = Duration::from_millis(900);
+/// Calls that fail before Redis is given up, after 250 ms of nothing else: some five of each client, and one more on its way. Without
+/// giving up, every client goes on to wait, until a heartbeat fails after a second or two.
+const FAILURES: u64 = 10 * CLIENTS as u64;
 
 /// How often what came of a request, and how long each took.
 type Seen = (BTreeMap<String, usize>, Vec<Duration>);
@@ -87,6 +90,8 @@ async fn go_through(outage: &str, mode: &str, on_store_failure: &str, meanwhile:
         _ => redis.kill(),
     }
     wait_until(&replica, 1).await;
+    let failed = replica.metric("account_store_calls_total{outcome=\"failed\"}");
+    assert!((1..=FAILURES).contains(&failed), "{failed} calls failed");
     // Nobody is asked any more, so nobody waits: what was declared, for a while.
     for number in 0..50 {
         let request = request("1", &format!("meanwhile{number}@example.com"));
@@ -108,11 +113,11 @@ async fn go_through(outage: &str, mode: &str, on_store_failure: &str, meanwhile:
         expected.sort_unstable();
         expected
     });
-    assert!(last < MUCH_MORE_THAN_THE_BUDGET, "a call took {last:?}");
+    assert!(last < LESS_THAN_WITHOUT_A_BUDGET, "a call took {last:?}");
     // It has recovered: new bindings are made and kept; those of before the pause are still there.
     let mut is = async |id: &str, email: &str| outcome(own.issue_metabase_token(request(id, email)).await);
     assert_eq!(is("1", "after@example.com").await, "issued");
-    let shared = "SHARED_ACCOUNT";
+    let shared = if mode == "enforce" { "SHARED_ACCOUNT" } else { "issued, SHARED_ACCOUNT" };
     assert_eq!(is("2", "after@example.com").await, shared);
     assert_eq!(is("2", "holder@example.com").await, if outage == "paused" { shared } else { "issued" });
     assert!(replica.audited(audited) >= 50, "{audited}");
@@ -135,7 +140,7 @@ async fn a_paused_redis_refuses_where_deny_is_declared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_redis_issues_where_allow_is_declared() {
-    go_through("paused", "enforce", "allow", "ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
+    go_through("paused", "enforce", "allow", "issued, ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,13 +150,13 @@ async fn a_killed_redis_refuses_where_deny_is_declared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_redis_issues_where_allow_is_declared() {
-    go_through("killed", "enforce", "allow", "ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
+    go_through("killed", "enforce", "allow", "issued, ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
 }
 
 /// Who refuses nobody for a shared account refuses nobody for not knowing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_reports_issues_whatever_is_declared() {
-    go_through("killed", "report", "deny", "ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
+    go_through("killed", "report", "deny", "issued, ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

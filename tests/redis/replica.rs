@@ -144,12 +144,12 @@ pub(crate) fn request(id: &str, email: &str) -> IssueMetabaseTokenRequest {
     IssueMetabaseTokenRequest { user: Some(user), ..IssueMetabaseTokenRequest::default() }
 }
 
-/// What became of it: `issued`, the warning that it was issued with, or the reason of the refusal.
+/// What became of it: `issued`, with the warning if there is one, or the reason of the refusal.
 pub(crate) fn outcome(answer: Result<Response<IssueMetabaseTokenResponse>, Status>) -> String {
     match answer {
         Ok(response) => {
             let warning = response.metadata().get("mts-warning").map(|text| text.to_str().unwrap().to_owned());
-            warning.map_or("issued".to_owned(), |text| text.split(": ").next().unwrap().to_owned())
+            warning.map_or("issued".to_owned(), |text| format!("issued, {}", text.split(": ").next().unwrap()))
         }
         Err(status) => {
             assert!(matches!(status.code(), Code::FailedPrecondition | Code::Unavailable), "{status:?}");

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use redis::RedisError;
 use tokio::{
     sync::{Notify, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +30,9 @@ use crate::{
 
 /// Questions that may wait for an answer at once. The accident: a Redis that stops makes every request of the budget's time wait.
 const MAX_WAITING: usize = 1024;
-/// Failures in a row after which the connection is given up. One may be a pause of the network or of this machine.
-const MAX_FAILURES: u32 = 5;
+/// How long all questions may fail before the connection is given up. All that wait at one moment fail together when the network, or
+/// this machine, pauses for longer than the budget.
+const MAX_FAILING: Duration = Duration::from_millis(250);
 /// Between two looks whether an idle connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Before connecting again; doubled each time, up to the most, and a tenth more or less.
@@ -45,7 +46,9 @@ pub(super) struct Link {
     metrics: AccountMetrics,
     live: ArcSwapOption<Live>,
     waiting: Semaphore,
-    failures: AtomicU32,
+    began: Instant,
+    /// Milliseconds from when it began to the first of the failures in a row, and one more; 0 = the last question was answered.
+    failing_since: AtomicU64,
     connections: AtomicU64,
     given_up: Notify,
 }
@@ -64,7 +67,8 @@ impl Link {
             metrics,
             live: ArcSwapOption::empty(),
             waiting: Semaphore::new(MAX_WAITING),
-            failures: AtomicU32::new(0),
+            began: Instant::now(),
+            failing_since: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             given_up: Notify::new(),
         });
@@ -96,7 +100,7 @@ impl Link {
         let answer = timeout(self.config.budget, script::run(&mut connection, asked, rules, uncounted)).await;
         match answer {
             Ok(Ok(answer)) => {
-                self.failures.store(0, Ordering::Relaxed);
+                self.failing_since.store(0, Ordering::Relaxed);
                 self.metrics.store_called(StoreCall::Answered);
                 Ok(answer)
             }
@@ -107,8 +111,13 @@ impl Link {
 
     fn failed(&self, number: u64, error: Option<&RedisError>) -> StoreUnavailable {
         self.metrics.store_called(StoreCall::Failed);
-        let in_a_row = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if in_a_row >= MAX_FAILURES || error.is_some_and(RedisError::is_unrecoverable_error) {
+        let now = self.began.elapsed();
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let first = self.failing_since.compare_exchange(0, millis, Ordering::Relaxed, Ordering::Relaxed);
+        let since = first.err().unwrap_or(millis);
+        if now.saturating_sub(Duration::from_millis(since)) >= MAX_FAILING
+            || error.is_some_and(RedisError::is_unrecoverable_error)
+        {
             let reason = error.map_or_else(|| "no answer within the budget".to_owned(), ToString::to_string);
             self.give_up(number, &reason);
         }
@@ -133,7 +142,7 @@ impl Link {
 
     fn use_from_now_on(&self, connection: Connection) {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        self.failures.store(0, Ordering::Relaxed);
+        self.failing_since.store(0, Ordering::Relaxed);
         self.live.store(Some(Arc::new(Live { connection, number })));
         self.metrics.store_is(false);
         tracing::info!("The account store can be asked");
