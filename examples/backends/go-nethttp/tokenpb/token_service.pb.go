@@ -314,8 +314,9 @@ func (x *IssueMetabaseTokenRequest) GetReturnTo() string {
 // A person, as the calling backend knows them.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The backend's own stable identifier of the signed-in person, for example a primary key. It does not enter the
-	// token. At most 256 characters.
+	// The backend's own stable identifier of the signed-in person, for example a primary key; by it the service sees that every
+	// person has an account of their own. It does not enter the token. Required, unless the instance's `one_account_per_user` is
+	// off; at most 256 characters.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// E-mail address: the identity of the account in Metabase. Lower-cased; must be an address that Metabase itself
 	// accepts (ASCII, with a dot in the domain). Required, at most 254 characters.

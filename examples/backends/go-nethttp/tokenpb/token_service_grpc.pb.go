@@ -39,7 +39,10 @@ type MetabaseTokenServiceClient interface {
 	//
 	// Errors: INVALID_ARGUMENT with `google.rpc.BadRequest` (every violation at once), NOT_FOUND (unknown instance),
 	// UNAUTHENTICATED (no proven caller), PERMISSION_DENIED with `google.rpc.ErrorInfo` (outside the caller's grant),
-	// FAILED_PRECONDITION with `google.rpc.ErrorInfo` (for example METABASE_URL_NOT_CONFIGURED).
+	// FAILED_PRECONDITION with `google.rpc.ErrorInfo` (METABASE_URL_NOT_CONFIGURED; SHARED_ACCOUNT, when another person uses the account
+	// and the instance enforces one account per user).
+	//
+	// The answer's metadata `mts-warning` says what to see to although the token was issued, such as a shared account.
 	IssueMetabaseToken(ctx context.Context, in *IssueMetabaseTokenRequest, opts ...grpc.CallOption) (*IssueMetabaseTokenResponse, error)
 	// Tells whether a credential would sign its bearer in to Metabase now, and if not, why.
 	//
@@ -91,7 +94,10 @@ type MetabaseTokenServiceServer interface {
 	//
 	// Errors: INVALID_ARGUMENT with `google.rpc.BadRequest` (every violation at once), NOT_FOUND (unknown instance),
 	// UNAUTHENTICATED (no proven caller), PERMISSION_DENIED with `google.rpc.ErrorInfo` (outside the caller's grant),
-	// FAILED_PRECONDITION with `google.rpc.ErrorInfo` (for example METABASE_URL_NOT_CONFIGURED).
+	// FAILED_PRECONDITION with `google.rpc.ErrorInfo` (METABASE_URL_NOT_CONFIGURED; SHARED_ACCOUNT, when another person uses the account
+	// and the instance enforces one account per user).
+	//
+	// The answer's metadata `mts-warning` says what to see to although the token was issued, such as a shared account.
 	IssueMetabaseToken(context.Context, *IssueMetabaseTokenRequest) (*IssueMetabaseTokenResponse, error)
 	// Tells whether a credential would sign its bearer in to Metabase now, and if not, why.
 	//
