@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.protobuf.any_pb2 import Any as Packed
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
 from metabase.token.v1 import token_service_pb2 as pb
 from metabase.token.v1.token_service_pb2_grpc import (
     MetabaseTokenServiceServicer,
@@ -29,6 +33,8 @@ class FakeService(MetabaseTokenServiceServicer):
     """Until the deadline, for each RPC."""
     failures: deque[grpc.StatusCode] = field(default_factory=deque)
     """The next RPCs end in these."""
+    reason: str = ""
+    """In the details of every failure; empty: there are none."""
     judgement: pb.CheckAuthStatusResponse = field(default_factory=pb.CheckAuthStatusResponse)
     answers: threading.Event = field(default_factory=threading.Event)
     """Cleared: RPCs are taken and not answered."""
@@ -56,6 +62,7 @@ class FakeService(MetabaseTokenServiceServicer):
 
     def reset(self) -> None:
         self.answers.set()
+        self.reason = ""
         for remembered in (self.issued, self.checked, self.seconds_left, self.failures):
             remembered.clear()
         self.judgement = pb.CheckAuthStatusResponse(
@@ -78,5 +85,12 @@ class FakeService(MetabaseTokenServiceServicer):
         self.seconds_left.append(context.time_remaining())
         self.answers.wait()
         if self.failures:
-            context.abort(self.failures.popleft(), DETAIL)
+            self._fail(context, self.failures.popleft())
         return answer()
+
+    def _fail(self, context: grpc.ServicerContext, code: grpc.StatusCode) -> None:
+        if not self.reason:
+            context.abort(code, DETAIL)
+        packed = Packed()
+        packed.Pack(ErrorInfo(reason=self.reason, domain="metabase-token-service"))
+        context.abort_with_status(rpc_status.to_status(Status(code=code.value[0], message=DETAIL, details=[packed])))

@@ -96,6 +96,19 @@ def test_failures_are_told_once_and_safely(ada: Browser, fake: FakeService, path
     assert len(fake.issued) == 1, f"{code.name} was tried again"
 
 
+@pytest.mark.parametrize("path", [SDK, REDIRECT, STATUS])
+def test_a_shared_account_is_told_as_such(ada: Browser, fake: FakeService, path: str) -> None:
+    fake.failures.append(grpc.StatusCode.FAILED_PRECONDITION)
+    fake.reason = "SHARED_ACCOUNT"
+    answer = ada.get(path)
+    assert_failure(answer, 409, "SHARED_ACCOUNT")
+    assert DETAIL not in answer.text
+    # Every other reason is a mistake of the set-up.
+    fake.failures.append(grpc.StatusCode.FAILED_PRECONDITION)
+    fake.reason = "METABASE_URL_NOT_CONFIGURED"
+    assert_failure(ada.get(path), 500, "MISCONFIGURED")
+
+
 @pytest.mark.parametrize("path", [SDK, STATUS])
 def test_a_service_that_does_not_answer_is_given_up(ada: Browser, fake: FakeService, path: str) -> None:
     fake.answers.clear()

@@ -89,6 +89,11 @@ func failed(w http.ResponseWriter, err error) {
 		return
 	}
 	for _, detail := range refusal.Details() {
+		info, _ := detail.(*errdetails.ErrorInfo)
+		if info.GetReason() == "SHARED_ACCOUNT" {
+			fail(w, http.StatusConflict, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.")
+			return
+		}
 		invalid, _ := detail.(*errdetails.BadRequest)
 		for _, violation := range invalid.GetFieldViolations() {
 			if violation.GetField() == "return_to" {

@@ -83,6 +83,10 @@ function failureOf(error) {
     case grpc.status.INVALID_ARGUMENT:
       if (violatedFields(error).includes("return_to"))
         return new Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.");
+      break;
+    case grpc.status.FAILED_PRECONDITION:
+      if (reasons(error).includes("SHARED_ACCOUNT"))
+        return new Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.");
   }
   // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
   return new Failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
@@ -93,13 +97,16 @@ const { root } = protobuf.parse(`syntax = "proto3";
   message Any { string type_url = 1; bytes value = 2; }
   message Status { repeated Any details = 3; }
   message Violation { string field = 1; }
-  message BadRequest { repeated Violation field_violations = 1; }`, { keepCase: true });
+  message BadRequest { repeated Violation field_violations = 1; }
+  message ErrorInfo { string reason = 1; }`, { keepCase: true });
 
-function violatedFields(error) {
+function details(error, type) {
   const [bytes] = error.metadata.get("grpc-status-details-bin");
-  const details = bytes ? root.lookupType("Status").decode(bytes).details : [];
-  return details
-    .filter(({ type_url }) => type_url.endsWith("/google.rpc.BadRequest"))
-    .flatMap(({ value }) => root.lookupType("BadRequest").decode(value).field_violations)
-    .map(({ field }) => field);
+  const all = bytes ? root.lookupType("Status").decode(bytes).details : [];
+  const own = all.filter(({ type_url }) => type_url.endsWith(`/google.rpc.${type}`));
+  return own.map(({ value }) => root.lookupType(type).decode(value));
 }
+
+const violatedFields = (error) =>
+  details(error, "BadRequest").flatMap(({ field_violations }) => field_violations.map(({ field }) => field));
+const reasons = (error) => details(error, "ErrorInfo").map(({ reason }) => reason);

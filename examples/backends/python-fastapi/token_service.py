@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
 from metabase.token.v1 import token_service_pb2 as pb
@@ -96,6 +96,8 @@ class TokenService:
             logging.getLogger("uvicorn.error").warning("token service: %s: %s", error.code().name, error.details())
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT and "return_to" in _violated(error):
                 raise Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.") from None
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and "SHARED_ACCOUNT" in _reasons(error):
+                raise Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.") from None
             raise Failure(*BY_CODE.get(error.code(), OTHERWISE)) from None
 
 
@@ -104,3 +106,9 @@ def _violated(error: grpc.aio.AioRpcError) -> set[str]:
     status = rpc_status.from_call(error)
     found = [detail for detail in (status.details if status else []) if detail.Unpack(bad_request)]
     return {violation.field for _ in found for violation in bad_request.field_violations}
+
+
+def _reasons(error: grpc.aio.AioRpcError) -> set[str]:
+    info = ErrorInfo()
+    status = rpc_status.from_call(error)
+    return {info.reason for detail in (status.details if status else []) if detail.Unpack(info)}

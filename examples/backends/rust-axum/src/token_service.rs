@@ -128,6 +128,11 @@ fn failure(status: &Status) -> Failure {
         _ if status.get_details_bad_request().is_some_and(names_return_to) => {
             Failure(StatusCode::BAD_REQUEST, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.")
         }
+        _ if status.get_details_error_info().is_some_and(|info| info.reason == "SHARED_ACCOUNT") => Failure(
+            StatusCode::CONFLICT,
+            "SHARED_ACCOUNT",
+            "Another person uses this e-mail address here; ask for one of your own.",
+        ),
         // Unauthenticated too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
         _ => Failure(StatusCode::INTERNAL_SERVER_ERROR, "MISCONFIGURED", "Analytics is not set up correctly."),
     }

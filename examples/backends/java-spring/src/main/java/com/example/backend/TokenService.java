@@ -2,7 +2,9 @@ package com.example.backend;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Message;
 import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
 import io.grpc.ConnectivityState;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -16,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import metabase.token.v1.MetabaseTokenServiceGrpc;
 import metabase.token.v1.MetabaseTokenServiceGrpc.MetabaseTokenServiceBlockingStub;
 import metabase.token.v1.TokenService.CheckAuthStatusRequest;
@@ -100,18 +103,24 @@ class TokenService {
             case RESOURCE_EXHAUSTED -> new Failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
             case UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED ->
                 new Failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
+            case FAILED_PRECONDITION -> has(error, ErrorInfo.class, info -> info.getReason().equals("SHARED_ACCOUNT"))
+                    ? new Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.")
+                    : new Failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
             // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in again.
-            default -> violates(error, "return_to")
+            default -> has(error, BadRequest.class, TokenService::isAboutReturnTo)
                     ? new Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.")
                     : new Failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
         };
     }
 
-    private static boolean violates(StatusRuntimeException error, String field) {
+    private static boolean isAboutReturnTo(BadRequest invalid) {
+        return invalid.getFieldViolationsList().stream().anyMatch(violation -> violation.getField().equals("return_to"));
+    }
+
+    private static <T extends Message> boolean has(StatusRuntimeException error, Class<T> type, Predicate<T> is) {
         try {
             for (Any detail : StatusProto.fromThrowable(error).getDetailsList()) {
-                if (detail.is(BadRequest.class) && detail.unpack(BadRequest.class).getFieldViolationsList().stream()
-                        .anyMatch(violation -> violation.getField().equals(field))) {
+                if (detail.is(type) && is.test(detail.unpack(type))) {
                     return true;
                 }
             }
