@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class Round:
     @property
     def seconds(self) -> float:
         return self.requests / self.per_second
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Requests that a second of the server's processor time is good for; says something where others take the rest of it."""
+        return self.requests / self.server_seconds
 
     @property
     def busy(self) -> float:
@@ -74,15 +80,27 @@ def closed(server: Running, requests: int, connections: int = 16, streams: int =
     return Round(requests, _number(r"finished in .*?, ([\d.]+) req/s", text), own, others)
 
 
+def warm_up(server: Running, seconds: float) -> float:
+    """Asks for so long, more each time, and returns the requests a second of the last time."""
+    requests, began = 256, time.monotonic()
+    while True:
+        done = closed(server, requests)
+        if time.monotonic() - began >= seconds:
+            return done.per_second
+        requests = max(256, int(done.per_second * seconds / 4))
+
+
 def timed(server: Running, seconds: float, warm_up: float, connections: int, streams: int) -> Round:
     """As fast as the server can, for a time, from when all connections stand. What is in flight at the end is not looked at;
     where the server counts its answers, none but those may be other than OK."""
     before = server.answers() if server.target.has_metrics else {}
-    options = ["-D", f"{seconds:g}", "--warm-up-time", f"{warm_up:g}"]
+    options = ["-D", f"{seconds * 1000:.0f}ms", "--warm-up-time", f"{warm_up * 1000:.0f}ms"]
     text, own, others = h2load(server, connections, streams, *options)
     requests, failed = int(_number(r" (\d+) succeeded", text)), int(_number(r" (\d+) failed", text))
-    if failed or not requests:
-        raise Void(f"{server.target.name}: {text}")
+    if failed:
+        raise Void(f"{server.target.name}: {failed} requests failed\n{text}")
+    if not requests:
+        raise CannotMeasure(f"{server.target.name}: no answer within {warm_up + seconds:g} s; is the machine busy?")
     if server.target.has_metrics:
         after = server.answers()
         new = {code: count - before.get(code, 0) for code, count in after.items()}

@@ -19,6 +19,8 @@ class Measured:
     answered: int = 0
     """Requests in all, each answered with gRPC status 0."""
     per_second: list[float] = field(default_factory=list)
+    per_cpu_second: list[float] = field(default_factory=list)
+    """Of the server's processor time: the same where it has its CPU to itself and the generator keeps up."""
     busy: list[float] = field(default_factory=list)
     """Share of its CPU that the server used at its capacity: below 0.95, the generator was the limit."""
     others: list[float] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Measured:
         return {
             "title": self.target.title,
             "requests_per_second": Figure.of(self.per_second).json() | {"each": self.per_second},
+            "requests_per_cpu_second": Figure.of(self.per_cpu_second).json(),
             "server_cpu_share": Figure.of(self.busy).json(),
             "cpu_share_of_others": Figure.of(self.others).json(),
             "milliseconds": self.latencies,

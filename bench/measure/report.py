@@ -13,7 +13,7 @@ from .measured import Measured
 from .targets import TOOLS, size
 
 RESULTS = Path(__file__).parents[1] / "results"
-HEADINGS = ["target", "requests/s", "CPU %", "p50/p99/p99.9 ms at 50 %", "at 90 %", "MiB idle", "full", "start ms", "size MB"]
+HEADINGS = ["target", "requests/s", "per CPU s", "CPU %", "p50/p99/p99.9 ms at 50 %", "at 90 %", "MiB idle", "full", "start ms", "size MB"]
 
 
 def fail(code: int, text: str) -> int:
@@ -67,6 +67,7 @@ class Report:
             [
                 name,
                 _spread(measured.per_second),
+                f"{Figure.of(measured.per_cpu_second).median:,.0f}",
                 f"{100 * sum(measured.busy) / len(measured.busy):.0f}",
                 latency(measured, "50 %"),
                 latency(measured, "90 %"),

@@ -52,6 +52,7 @@ class Run:
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self.plan, self.folder, self.say = plan, folder, say
         self.certificates = Certificates(folder / "certificates")
+        self._expected: dict[str, float] = {}
 
     def measure(self, chosen: list[Target]) -> dict[str, Measured]:
         all_measured = {target.name: Measured(target) for target in chosen}
@@ -101,14 +102,14 @@ class Run:
     def _warm_up(self, server: Running, measured: Measured) -> None:
         self._sample(server, measured)
         measured.answer_bytes = server.answer_bytes
-        done = load.timed(server, self.plan.warm_up_seconds * measured.target.warm_up, 0.2, 16, 16)
-        self._expected = getattr(self, "_expected", {}) | {measured.target.name: done.per_second}
+        self._expected[measured.target.name] = load.warm_up(server, self.plan.warm_up_seconds * measured.target.warm_up)
 
     def _throughput(self, server: Running, measured: Measured) -> None:
         requests = int(self._expected[measured.target.name] * self.plan.round_seconds)
         done = load.closed(server, requests)
         self._expected[measured.target.name] = done.per_second
         measured.per_second.append(done.per_second)
+        measured.per_cpu_second.append(done.per_cpu_second)
         measured.busy.append(done.busy)
         self._keep(measured, done)
 
