@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import jwt
 from metabase.token.v1 import token_service_pb2 as messages
-from metabase.token.v1 import token_service_pb2_grpc as services
 
 from .machine import Void
 
@@ -36,17 +35,16 @@ def write(message: messages.IssueMetabaseTokenRequest, folder: Path) -> tuple[Pa
     return framed_file, plain_file
 
 
-def ask(channel: grpc.Channel, message: messages.IssueMetabaseTokenRequest) -> messages.IssueMetabaseTokenResponse:
-    """gRPC status 0, or the run is void."""
+def ask(
+    channel: grpc.Channel, message: messages.IssueMetabaseTokenRequest
+) -> tuple[messages.IssueMetabaseTokenResponse, int]:
+    """gRPC status 0, or the run is void. The answer, and the bytes of DATA frames that it takes as the server has written it."""
+    call = channel.unary_unary(RPC, request_serializer=messages.IssueMetabaseTokenRequest.SerializeToString)
     try:
-        return services.MetabaseTokenServiceStub(channel).IssueMetabaseToken(message, timeout=10)
+        raw = call(message, timeout=10)
     except grpc.RpcError as error:
         raise Void(f"a request was answered with {error.code()}: {error.details()}") from None
-
-
-def body_bytes(answer: messages.IssueMetabaseTokenResponse) -> int:
-    """Bytes of DATA frames that the answer takes."""
-    return GRPC_PREFIX_BYTES + answer.ByteSize()
+    return messages.IssueMetabaseTokenResponse.FromString(raw), GRPC_PREFIX_BYTES + len(raw)
 
 
 def check(answer: messages.IssueMetabaseTokenResponse, asked: messages.IssueMetabaseTokenRequest) -> None:

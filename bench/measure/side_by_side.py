@@ -16,7 +16,7 @@ from .bars import BARS
 from .certificates import Certificates
 from .machine import SERVER_CPU, CannotMeasure, Void
 from .measured import Measured
-from .servers import Running, Target, free_port
+from .servers import Running, Target
 from .targets import UNTIL_SERVING
 
 LOADS = {"50 %": 0.5, "90 %": 0.9}

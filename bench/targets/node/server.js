@@ -24,7 +24,7 @@ const definition = loadSync('metabase/token/v1/token_service.proto', {
 });
 const proto = grpc.loadPackageDefinition(definition).metabase.token.v1;
 
-const timestamp = (seconds) => ({ seconds, nanos: 0 });
+const timestamp = (seconds) => ({ seconds });
 
 function violations({ user, lifetime }) {
   if (!user) return ['user: required'];
