@@ -95,7 +95,7 @@ def description() -> dict[str, str]:
     return {
         "cpu": names.get("model name", platform.machine()),
         "cpus": str(os.cpu_count()),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "memory_kib": memory,
         "h2load": f"{version('h2load', '--version')} ({debian('nghttp2-client')})",
         "rustc": version("rustc", "--version"),
