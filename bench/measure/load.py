@@ -16,6 +16,9 @@ from .machine import LOAD_CPU, CannotMeasure, Void, Watch
 from .servers import Running
 
 TOOLS = Path(__file__).parent.parent / ".tools"
+MOST_IN_FLIGHT = 900
+"""At a fixed rate: the service has room for 1000 and refuses the next. Where this is reached, requests wait at the generator, which its
+log does not show; `sent` does, which then stays behind `asked`."""
 SETTLING_SECONDS = 0.5
 """At the start of a round with a fixed rate: connections are made, and what they cost is not looked at."""
 
@@ -118,7 +121,7 @@ def at_rate(server: Running, per_second: float, seconds: float, connections: int
     log = server.place.folder / "requests.tsv"
     log.unlink(missing_ok=True)
     options = ["-n", str(requests), f"--rps={rate:.3f}", f"--log-file={log}"]
-    text, own, others = h2load(server, connections, 100, *options)
+    text, own, others = h2load(server, connections, MOST_IN_FLIGHT // connections, *options)
     _check(text, server, requests)
     began, took = [], []
     for line in log.read_text().splitlines():
@@ -150,7 +153,8 @@ def _check(text: str, server: Running, requests: int) -> None:
     if succeeded != requests or data != requests * server.answer_bytes:
         raise Void(
             f"{server.target.name}: {requests} requests, {succeeded} of HTTP status 200, and {data} bytes of answers where "
-            f"{requests * server.answer_bytes} were due: at least one is not of gRPC status 0\n{text}"
+            f"{requests * server.answer_bytes} were due: at least one is not of gRPC status 0; "
+            f"the server has counted {server.answers() if server.target.has_metrics else 'nothing'}\n{text}"
         )
 
 

@@ -42,6 +42,11 @@ class Measured:
     def is_saturated(self) -> bool:
         return Figure.of(self.busy).median >= 0.95
 
+    @property
+    def keeps_its_rate(self) -> bool:
+        """Whether requests were sent as fast as asked for: otherwise they waited where no percentile shows it."""
+        return all(one["sent"] >= 0.97 * one["asked"] for rounds in self.latencies.values() for one in rounds)
+
     def percentile(self, load: str, name: str) -> Figure:
         return Figure.of(round_[name] for round_ in self.latencies[load])
 

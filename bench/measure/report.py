@@ -48,7 +48,10 @@ class Report:
         """What is to be known before a figure is believed."""
         noisy = [name for name, measured in self.all_measured.items() if not measured.is_quiet]
         idle = [name for name, measured in self.all_measured.items() if not measured.is_saturated]
+        late = [name for name, measured in self.all_measured.items() if not measured.keeps_its_rate]
         found = []
+        if late:
+            found.append(f"Not sent at the rate that was asked for, so that their latencies are too small: {', '.join(late)}.")
         if noisy:
             found.append(
                 f"NOISY: others took more than {machine.QUIET:.0%} of the server's CPU while these were measured: "
