@@ -41,7 +41,7 @@ def ask(
     """gRPC status 0, or the run is void. The answer, and the bytes of DATA frames that it takes as the server has written it."""
     call = channel.unary_unary(RPC, request_serializer=messages.IssueMetabaseTokenRequest.SerializeToString)
     try:
-        raw = call(message, timeout=10)
+        raw = call(message, timeout=30)
     except grpc.RpcError as error:
         raise Void(f"a request was answered with {error.code()}: {error.details()}") from None
     return messages.IssueMetabaseTokenResponse.FromString(raw), GRPC_PREFIX_BYTES + len(raw)
