@@ -60,6 +60,8 @@ fn expected(log: &[u8]) -> Option<Verified> {
         }
         let record: Value = serde_json::from_slice(line).ok()?;
         let (number, previous) = (record["seq"].as_u64()?, record["prev"].as_str()?);
+        // Nothing could follow it.
+        number.checked_add(1)?;
         if previous.len() != 64 || !previous.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }

@@ -47,7 +47,8 @@ impl Chain {
             return Err("does not have the hash that it says: it was changed");
         }
         let record: serde_json::Value = serde_json::from_slice(line).map_err(|_| "is not JSON")?;
-        let number = record["seq"].as_u64().ok_or("has no number")?;
+        // The attack: a forged last record whose number none can follow stops the log that goes on from it.
+        let number = record["seq"].as_u64().filter(|number| *number < u64::MAX).ok_or("has no number")?;
         let previous = record["prev"].as_str().and_then(from_hex).ok_or("has no hash of the record before it")?;
         Ok((Self { number, hash }, previous, record))
     }
@@ -73,11 +74,37 @@ pub(super) fn hex(hash: &Hash) -> String {
 
 fn from_hex(text: &str) -> Option<Hash> {
     let mut hash = [0; 32];
-    if text.len() != 64 {
+    // Digits only: the parser of numbers below would take a sign.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with the hash that closes it.
+    fn sealed(text: &str) -> String {
+        format!("{text},\"hash\":\"{}\"}}", hex(&sha256(text.as_bytes())))
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_one_that_none_can_follow_is_none() {
+        let mut chain = Chain::default();
+        let line = chain.append(br#"{"event":"log_opened"}"#);
+        let (read, previous, record) = Chain::read(&line.text).unwrap();
+        assert_eq!((read, previous), (line.chain, [0; 32]));
+        assert_eq!(record["event"], "log_opened");
+        let zeros = "0".repeat(64);
+        let last = sealed(&format!("{{\"seq\":{},\"prev\":\"{zeros}\"", u64::MAX));
+        assert_eq!(Chain::read(last.as_bytes()).unwrap_err(), "has no number");
+        let signs = sealed(&format!("{{\"seq\":1,\"prev\":\"{}\"", "+0".repeat(32)));
+        assert_eq!(Chain::read(signs.as_bytes()).unwrap_err(), "has no hash of the record before it");
+        assert_eq!(Chain::read(b"{}").unwrap_err(), "is too short for a record");
+    }
 }

@@ -108,7 +108,12 @@ fn read(raw: &RawValue, levels: u8) -> Option<Value> {
 fn check_limits(text: &str) -> Result<(), NotJson> {
     let (mut depth, mut digits, mut in_string, mut is_escaped) = (0_usize, 0_usize, false, false);
     for byte in text.bytes() {
-        digits = if byte.is_ascii_digit() && !in_string { digits + 1 } else { 0 };
+        digits = match byte {
+            b'0'..=b'9' if !in_string => digits + 1,
+            // Whole part, fraction and exponent count together.
+            b'.' | b'e' | b'E' | b'+' | b'-' if !in_string => digits,
+            _ => 0,
+        };
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if in_string => is_escaped = true,
@@ -327,5 +332,8 @@ mod tests {
         let number = |digits| format!("{{\"a\":{}}}", "1".repeat(digits));
         assert!(parse(number(1000).as_bytes()).is_ok());
         assert!(parse(number(1001).as_bytes()).is_err());
+        let parts = |len| format!("{{\"a\":[{0}.{0}e-1,{0}]}}", "1".repeat(len));
+        assert!(parse(parts(499).as_bytes()).is_ok());
+        assert!(parse(parts(500).as_bytes()).is_err());
     }
 }
