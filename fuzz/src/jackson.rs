@@ -27,9 +27,14 @@ pub fn first_value(bytes: &[u8]) -> Result<Option<Json>, Refused> {
         return Ok(None);
     }
     let value = reader.value()?;
-    // Nothing else ends a number, true, false or null that is no member of anything; objects, arrays and strings end themselves.
-    let needs_end = matches!(value, Json::Number(_) | Json::Bool(_) | Json::Null);
-    if needs_end && reader.peek().is_some_and(|next| next.is_alphanumeric() || ".+-_$".contains(next)) {
+    // An object, an array and a string end themselves; behind a number has to be white space. Behind true, false and null Jackson takes
+    // some characters that the service refuses: no token is accepted for either.
+    let is_end = |next: char| match value {
+        Json::Number(_) => " \t\r\n".contains(next),
+        Json::Bool(_) | Json::Null => " \t\r\n\"[]{},:".contains(next),
+        Json::Array(_) | Json::Object(_) | Json::String(_) => true,
+    };
+    if reader.peek().is_some_and(|next| !is_end(next)) {
         return Err(Refused);
     }
     Ok(Some(value))

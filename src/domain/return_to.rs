@@ -50,12 +50,12 @@ impl ReturnTo {
         if url.origin() != base.origin() || has_credentials {
             return Err(InvalidReturnTo::ForeignHost);
         }
-        let text = if is_path { &url[url::Position::BeforePath..] } else { url.as_str() };
+        let (origin, text) = url.as_str().split_at(url[..url::Position::BeforePath].len());
         // A path can become `//host` by removing dot segments: `/.//evil.example`.
         if is_path && text.starts_with("//") {
             return Err(InvalidReturnTo::ForeignHost);
         }
-        let escaped = as_java_uri(text);
+        let escaped = format!("{}{}", if is_path { "" } else { origin }, as_java_uri(text));
         // Escaped again, it has to fit into a URL beside the token.
         if utf8_percent_encode(&escaped, RESERVED).map(str::len).sum::<usize>() > MAX_ESCAPED_BYTES {
             return Err(InvalidReturnTo::TooLong);
@@ -81,12 +81,12 @@ fn has_http_scheme(given: &str) -> bool {
     Url::parse(given).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && given.contains("://")
 }
 
-/// Escapes what `java.net.URI` refuses: some characters, and percent signs that do not begin an escape.
+/// Escapes what `java.net.URI` refuses behind the host: some characters, and percent signs that do not begin an escape.
 fn as_java_uri(text: &str) -> String {
     let fragment_at = text.find('#').map_or(text.len(), |at| at + 1);
     let path_end = text.find(['?', '#']).unwrap_or(text.len());
     let (before, fragment) = text.split_at(fragment_at);
-    // Brackets belong to hosts and queries, and only the first # begins a fragment.
+    // Brackets belong to queries (and to hosts, which are not in the text), and only the first # begins a fragment.
     let path = before[..path_end].replace('[', "%5B").replace(']', "%5D");
     let text = format!("{path}{}{}", &before[path_end..], fragment.replace('#', "%23"));
     let mut out = String::with_capacity(text.len());
@@ -146,6 +146,14 @@ mod tests {
         ] {
             assert_eq!(parse(given).as_deref(), Ok(kept), "{given:?}");
         }
+    }
+
+    #[test]
+    fn the_brackets_of_an_ipv6_host_are_kept() {
+        let instance = "https://[2001:db8::1]:8443".parse().unwrap();
+        let kept = ReturnTo::parse("https://[2001:DB8:0::1]:8443/a[1]", &instance).unwrap();
+        assert_eq!(kept.as_str(), "https://[2001:db8::1]:8443/a%5B1%5D");
+        assert_eq!(ReturnTo::parse(kept.as_str(), &instance), Ok(kept));
     }
 
     #[test]
