@@ -289,6 +289,7 @@ mod tests {
     #[test]
     fn an_expression_cannot_escape_its_anchors() {
         assert_eq!(AnchoredRegex::parse("a)|(b").map(|_| ()), Err(InvalidRegex));
+        assert_eq!(AnchoredRegex::parse("a|b").unwrap().as_str(), r"\A(?:a|b)\z");
     }
 
     #[test]

@@ -127,4 +127,18 @@ mod tests {
             assert_eq!(parsed, expected.map_err(str::to_owned), "{seconds} s {nanos} ns");
         }
     }
+
+    #[test]
+    fn the_bounds_are_a_minute_a_day_ten_minutes_and_an_hour() {
+        let seconds = [Lifetime::MIN, Lifetime::MAX, Lifetime::DEFAULT, Lifetime::DEFAULT_MAX].map(Lifetime::seconds);
+        assert_eq!(seconds, [60, 86_400, 600, 3600]);
+    }
+
+    #[test]
+    fn a_default_may_be_the_maximum_and_not_more() {
+        let (short, long) = (Lifetime(60), Lifetime(61));
+        assert_eq!(LifetimeRange::parse(short, short), Ok(LifetimeRange { default: short, max: short }));
+        assert_eq!(LifetimeRange::parse(short, long), Ok(LifetimeRange { default: short, max: long }));
+        assert_eq!(LifetimeRange::parse(long, short), Err(DefaultAboveMax { default: long, max: short }));
+    }
 }

@@ -8,7 +8,7 @@ use crate::domain::{
     attributes::Attributes,
     caller::Proof,
     claims::ClaimNames,
-    grant::{AttributeRule, AttributeRules, EmailDomains, Pattern},
+    grant::{AnchoredRegex, AttributeRule, AttributeRules, EmailDomains, Pattern},
     groups::Group,
     instance::{Environment, Instance},
     lifetime::LifetimeRange,
@@ -241,4 +241,26 @@ fn rates_are_told_with_the_caller_and_the_instance_they_are_for() {
     let mut rates: Vec<_> = rates.collect();
     rates.sort_unstable();
     assert_eq!(rates, [("shop", "main", 1), ("shop", "other", 2)]);
+}
+
+/// Equal grants are kept once. If grants that differ were taken for equal, one caller would have another's.
+#[test]
+fn grants_that_differ_in_an_expression_alone_stay_apart() {
+    let of = |expression: &str| {
+        let rule = AttributeRule::Regex(AnchoredRegex::parse(expression).unwrap());
+        Grant {
+            attributes: AttributeRules { by_key: [("customer_id".to_owned(), rule)].into(), others: None },
+            ..grant()
+        }
+    };
+    assert!(of("[0-9]+") == of("[0-9]+"));
+    let mut policy = Policy::default();
+    for (name, expression) in [("shop", "[0-9]+"), ("cron", "[a-z]+")] {
+        policy.add(name.parse().unwrap(), "main".parse().unwrap(), of(expression)).unwrap();
+    }
+    let is_allowed = |name: &str| {
+        let caller = Caller::new(CallerId::Named(name.parse().unwrap()), Proof::Local);
+        matches!(policy.decide(&caller, request()), Decision::Allow(_))
+    };
+    assert!(is_allowed("shop") && !is_allowed("cron"));
 }
