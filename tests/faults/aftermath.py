@@ -1,4 +1,5 @@
-"""What holds after every fault: no token unaudited, the log whole, and the service as good as before without a restart."""
+"""What holds after every fault: no token unaudited, the log whole, and the service as good as before without a
+restart."""
 
 import contextlib
 import subprocess

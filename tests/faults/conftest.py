@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from service import BINARY, Service
 
 
@@ -19,7 +18,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         def start(**settings: object) -> Service:
             folder = tmp_path / settings.pop("name", "server")
             folder.mkdir(exist_ok=True)
-            make = partial(Service, BINARY, secrets.token_hex(32), settings.pop("errors", folder / "stderr"), folder=folder)
+            make = partial(
+                Service, BINARY, secrets.token_hex(32), settings.pop("errors", folder / "stderr"), folder=folder
+            )
             return running.enter_context(make(**settings))
 
         yield start

@@ -1,4 +1,5 @@
-"""Load and mixed faults for some minutes: prints figures, draws them, and fails when anything grows or goes wrong unexplained."""
+"""Load and mixed faults for some minutes: prints figures, draws them, and fails when anything grows or goes wrong
+unexplained."""
 
 import argparse
 import random
@@ -16,15 +17,15 @@ from pathlib import Path
 from statistics import median
 
 import pygal
-from hyperframe.frame import RstStreamFrame
-from pygal.style import CleanStyle
-
-from aftermath import AUDIT_UNAVAILABLE
 from endurance import honest
 from honest import REQUEST
+from hyperframe.frame import RstStreamFrame
+from pygal.style import CleanStyle
 from service import BINARY, ROGUE, Service, wait_until
 from standin_metabase import StandIn
 from wire import PREFACE, Wire, block, head, headers_frame, request, trust
+
+from aftermath import AUDIT_UNAVAILABLE
 
 SEED = 20_212
 LIMITS = """
@@ -111,7 +112,9 @@ class Faults:
 
     def metabase_breaks(self) -> None:
         self._metabase.fault("reset")
-        wait_until("it is seen", lambda: self._service.metric('metabase_agreement{metabase="main",state="unknown"}') == 1)
+        wait_until(
+            "it is seen", lambda: self._service.metric('metabase_agreement{metabase="main",state="unknown"}') == 1
+        )
         self._metabase.end_faults()
 
     def log_rotates(self) -> None:
@@ -131,7 +134,11 @@ class Faults:
         wait_until("it is written again", lambda: self._service.metric("audit_failing") == 0)
 
     def all(self) -> list[Callable[[], None]]:
-        return [value for name in sorted(vars(Faults)) if name[0] != "_" and name != "all" and callable(value := getattr(self, name))]
+        return [
+            value
+            for name in sorted(vars(Faults))
+            if name[0] != "_" and name != "all" and callable(value := getattr(self, name))
+        ]
 
 
 @contextmanager
@@ -160,7 +167,12 @@ def soak(minutes: float, plot: Path | None) -> list[str]:
         resize = running.enter_context(disk(folder / "audit"))
         metabase = running.enter_context(StandIn(secret))
         service = Service(
-            BINARY, secret, folder / "stderr", folder=folder, limits=LIMITS, instance=f'url = "{metabase.url}"\nprobe_interval = "1s"'
+            BINARY,
+            secret,
+            folder / "stderr",
+            folder=folder,
+            limits=LIMITS,
+            instance=f'url = "{metabase.url}"\nprobe_interval = "1s"',
         )
         running.enter_context(service)
         client = running.enter_context(honest(service))
@@ -201,7 +213,9 @@ def judge(samples, done, report, metrics, unaudited, plot) -> list[str]:
     rpcs = sum(value for name, value in metrics.items() if name.startswith("rpcs_total"))
     print(f"SOAK {samples[-1].seconds / 60:.1f} min, seed {SEED}, {done.total()} faults: {dict(sorted(done.items()))}")
     print(f"SOAK honest client: {report}; explained {dict(report.errors)}; RPCs answered in all: {rpcs:.0f}")
-    print(f"SOAK memory, median of the first and last quarter: {rss[0]:.1f}, {rss[1]:.1f} MiB; most {max(s.rss_mib for s in samples):.1f} MiB")
+    print(
+        f"SOAK memory, median of the first and last quarter: {rss[0]:.1f}, {rss[1]:.1f} MiB; most {max(s.rss_mib for s in samples):.1f} MiB"
+    )
     print(f"SOAK descriptors when calm: {calm[0]}, {calm[1]}; most {max(s.descriptors for s in samples)}")
     print(f"SOAK threads at most: {threads[0]}, {threads[1]}; tokens not in the audit log: {unaudited}")
     if plot:

@@ -11,10 +11,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-
-from aftermath import AUDIT_UNAVAILABLE, assert_audited, under_load
 from endurance import honest
 from service import Service, wait_until
+
+from aftermath import AUDIT_UNAVAILABLE, assert_audited, under_load
 
 
 @pytest.fixture
@@ -85,6 +85,7 @@ def test_the_audit_log_is_deleted(serve: Callable[..., Service]) -> None:
             wait_until("it is there again", service.audit_log.exists)
 
 
+@pytest.mark.long
 def test_the_audit_log_is_cut(serve: Callable[..., Service]) -> None:
     """By copytruncate: a copy, and then nothing of it."""
     service = serve()

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import jwt
 import pytest
-
-from aftermath import assert_audited, issue_command, limit, newcomer, under_load
 from endurance import honest, released
 from service import AUDIT, BINARY, ROGUE, Service, wait_until
 from wire import Wire, trust
+
+from aftermath import assert_audited, issue_command, limit, newcomer, under_load
 
 TOOLS = Path(__file__).parent.parent / "hostile" / ".tools"
 SEED = 20_211
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600, 200, -200])
+@pytest.mark.parametrize(
+    "seconds", [3600, pytest.param(-3600, marks=pytest.mark.long), pytest.param(200, marks=pytest.mark.long), -200]
+)
 def test_the_clock_jumps(serve: Callable[..., Service], tmp_path: Path, seconds: int) -> None:
     """Forth and back: tokens say the time of the clock, and nothing else depends on it."""
     # Among the files that the process may still read.
@@ -66,14 +68,22 @@ def test_descriptors_are_exhausted(serve: Callable[..., Service]) -> None:
     released(service, before)
 
 
+@pytest.mark.long
 def test_memory_is_exhausted(serve: Callable[..., Service]) -> None:
-    """No allocation is granted any more: the process ends at once, by itself, and its successor goes on with a whole log."""
+    """No allocation is granted any more: the process ends at once, by itself, and its successor goes on with a whole
+    log."""
     service = serve(expected_exits=(-signal.SIGABRT,))
     with honest(service) as client:
         client.go_on(50)
         held = []
         context = trust(service.authority.certificate, service.clients[ROGUE])
-        virtual = int(next(line.split()[1] for line in Path(f"/proc/{service.pid}/status").read_text().splitlines() if line.startswith("VmSize")))
+        virtual = int(
+            next(
+                line.split()[1]
+                for line in Path(f"/proc/{service.pid}/status").read_text().splitlines()
+                if line.startswith("VmSize")
+            )
+        )
         limit(service, **{"as": virtual * 1024})
         try:
             # Each takes a little more; bounded, and far more than there is room for.
@@ -152,14 +162,28 @@ def test_the_configuration_is_reloaded_without_end(serve: Callable[..., Service]
     released(service, replace(before, threads=before.threads + 2))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_signals_at_random_moments(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "rounds"),
+    [
+        (signal.SIGTERM, 2),
+        (signal.SIGKILL, 2),
+        pytest.param(signal.SIGTERM, 10, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, 10, marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_signals_at_random_moments(tmp_path: Path, number: signal.Signals, rounds: int) -> None:
     """Under load, at moments of a seeded generator; the next process goes on with the same log."""
-    chance, rounds, tokens = random.Random(SEED), 3, []
+    chance, tokens = random.Random(SEED), []
     for turn in range(rounds):
         exits = (0,) if number == signal.SIGTERM else (-signal.SIGKILL,)
         service = Service(
-            BINARY, secrets.token_hex(32), tmp_path / f"stderr{turn}", folder=tmp_path, expected_exits=exits, audit=AUDIT
+            BINARY,
+            secrets.token_hex(32),
+            tmp_path / f"stderr{turn}",
+            folder=tmp_path,
+            expected_exits=exits,
+            audit=AUDIT,
         )
         with service, honest(service) as client:
             client.go_on(10)
@@ -172,4 +196,6 @@ def test_signals_at_random_moments(tmp_path: Path, number: signal.Signals) -> No
         tokens += report.fingerprints
     known = set(service.audited())
     assert set(tokens) <= known
-    print(f"FAULT {number.name} at {rounds} random moments: {len(tokens)} tokens received, all of them audited; seed {SEED}")
+    print(
+        f"FAULT {number.name} at {rounds} random moments: {len(tokens)} tokens received, all of them audited; seed {SEED}"
+    )

@@ -46,7 +46,8 @@ def honest(service: Service, **settings: float) -> Honest:
 
 @contextmanager
 def endured(service: Service, began: Usage, growth_mib: int = GROWTH_MIB, loops: int = 2) -> Iterator[Attack]:
-    """Around an attack: an honest client goes on all the time; afterwards all is as it `began`. `growth_mib` is the most that the
+    """Around an attack: an honest client goes on all the time; afterwards all is as it `began`. `growth_mib` is the
+    most that the
     process may have grown since then; with one of `loops` it keeps its connection, with two it also connects anew."""
     service.forget_peak()
     with honest(service, loops=loops) as client:
@@ -58,7 +59,9 @@ def endured(service: Service, began: Usage, growth_mib: int = GROWTH_MIB, loops:
         report = client.stop()
     growth = (service.peak_kib() - began.rss_kib) / 1024
     figures = ", ".join(f"{count} {what}" for what, count in attack.figures.items())
-    print(f"ATTACK {figures} in {seconds:.1f} s; honest client: {report}, {meanwhile} tokens meanwhile; memory +{growth:.1f} MiB at most")
+    print(
+        f"ATTACK {figures} in {seconds:.1f} s; honest client: {report}, {meanwhile} tokens meanwhile; memory +{growth:.1f} MiB at most"
+    )
     assert not report.errors, f"the honest client got {dict(report.errors)}"
     assert growth <= growth_mib
     released(service, began)

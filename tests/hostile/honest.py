@@ -1,4 +1,5 @@
-"""A backend that does what backends do, in a process of its own: tokens over a connection that stays, and over new ones."""
+"""A backend that does what backends do, in a process of its own: tokens over a connection that stays, and over new
+ones."""
 
 import hashlib
 import json
@@ -20,7 +21,9 @@ from metabase.token.v1 import token_service_pb2_grpc as stubs
 DEADLINE_SECONDS = 60
 # So that the client is one of many and not itself the load.
 PAUSE_SECONDS = 0.005
-REQUEST = pb.IssueMetabaseTokenRequest(user=pb.User(id="1815", email="ada@example.com", first_name="Ada", last_name="Lovelace"))
+REQUEST = pb.IssueMetabaseTokenRequest(
+    user=pb.User(id="1815", email="ada@example.com", first_name="Ada", last_name="Lovelace")
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""The real binary with a configuration file, its certificates, its audit log, and what the kernel and the metrics say about it."""
+"""The real binary with a configuration file, its certificates, its audit log, and what the kernel and the metrics
+say about it."""
 
 import json
 import os
@@ -12,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from cryptography import x509
-
 from authority import Authority
+from cryptography import x509
 from server_process import DEADLINE_SECONDS, HS256_HEADER, ServerProcess
 
 BINARY = Path(os.environ["METABASE_TOKEN_SERVICE_BIN"])
@@ -110,7 +110,9 @@ class Service(ServerProcess):
         """Of the server, from now on."""
         from datetime import timedelta
 
-        lifetime = {} if self.certificate_lifetime is None else {"lifetime": timedelta(seconds=self.certificate_lifetime)}
+        lifetime = (
+            {} if self.certificate_lifetime is None else {"lifetime": timedelta(seconds=self.certificate_lifetime)}
+        )
         certificate, key = self.authority.issue("server", [x509.DNSName("localhost")], **lifetime)
         self._replace(self.folder / "tls" / "server.key", key.read_text())
         self._replace(self.folder / "tls" / "server.pem", certificate.read_text())
@@ -152,7 +154,12 @@ class Service(ServerProcess):
         for word in ("panicked", "has failed; files are not looked at"):
             assert not any(word in text for text in written), f"the log says {word!r}:\n{self.log[-4000:]}"
         # Not by `in` within an assert: pytest would show what must not be shown.
-        leaks = [what for what, word in (("secret", self.secret), ("token", f"{HS256_HEADER}.")) for text in written if word in text]
+        leaks = [
+            what
+            for what, word in (("secret", self.secret), ("token", f"{HS256_HEADER}."))
+            for text in written
+            if word in text
+        ]
         assert not leaks, f"the server wrote {leaks}"
 
     def usage(self) -> Usage:
@@ -193,7 +200,9 @@ class Service(ServerProcess):
     def verify_audit(self) -> str:
         """What `audit verify` says of the log; it must be whole."""
         for log in sorted(self.audit_log.parent.glob("*.jsonl*")):
-            done = subprocess.run([BINARY, "audit", "verify", log], capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+            done = subprocess.run(
+                [BINARY, "audit", "verify", log], capture_output=True, text=True, timeout=DEADLINE_SECONDS
+            )
             assert done.returncode == 0, f"audit verify {log.name}: {done.stdout}{done.stderr}"
         return done.stdout
 

@@ -1,4 +1,5 @@
-"""HTTP/2 by h2spec, and gRPC by the cases of its specification. What deviates is listed here, with whose it is; any change of the
+"""HTTP/2 by h2spec, and gRPC by the cases of its specification. What deviates is listed here, with whose it is; any
+change of the
 list fails."""
 
 import base64
@@ -12,10 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
-
-from honest import REQUEST
 from metabase.token.v1 import token_service_pb2 as pb
 from server_process import ServerProcess
+
+from honest import REQUEST
 from service import BINARY, Service, wait_until
 from wire import HEALTH, ISSUE, Wire, block, data_frame, head, headers_frame, message, request
 
@@ -60,7 +61,9 @@ def test_http2(plaintext: ServerProcess, tmp_path: Path) -> None:
         if case.find("error") is not None or case.find("failure") is not None
     }
     skipped = sum(case.find("skipped") is not None for _, case in cases)
-    print(f"CONFORMANCE h2spec: {len(cases)} cases, {len(cases) - len(failed) - skipped} passed, {skipped} left out, {len(failed)} deviate")
+    print(
+        f"CONFORMANCE h2spec: {len(cases)} cases, {len(cases) - len(failed) - skipped} passed, {skipped} left out, {len(failed)} deviate"
+    )
     assert failed - HTTP2_UNDECIDED.keys() == HTTP2_DEVIATIONS.keys(), done.stdout[-3000:]
     assert skipped == HTTP2_SKIPPED
 
@@ -78,9 +81,13 @@ class Case:
     seen: dict[str, str] = field(default_factory=dict)
 
 
-def whole(*headers: tuple[str, str], path: str = ISSUE, body: bytes | None = None, without: str = "", **changes: str) -> bytes:
+def whole(
+    *headers: tuple[str, str], path: str = ISSUE, body: bytes | None = None, without: str = "", **changes: str
+) -> bytes:
     """A request that is good but for these changes, on stream 1."""
-    fields = [(name, changes.get(name.strip(":").replace("-", "_"), value)) for name, value in head(path) if name != without]
+    fields = [
+        (name, changes.get(name.strip(":").replace("-", "_"), value)) for name, value in head(path) if name != without
+    ]
     data = message(PAYLOAD) if body is None else body
     return headers_frame(1, block([*fields, *headers])) + data_frame(1, data, "END_STREAM")
 
@@ -118,10 +125,15 @@ CASES = [
     ),
     Case("compressed flag without an encoding", whole(body=COMPRESSED), {"grpc-status": "13"}, "h"),
     Case(
-        "compressed flag under identity", whole(("grpc-encoding", "identity"), body=COMPRESSED), {"grpc-status": "13"}, "h"
+        "compressed flag under identity",
+        whole(("grpc-encoding", "identity"), body=COMPRESSED),
+        {"grpc-status": "13"},
+        "h",
     ),
     Case("encoding named and not used", whole(("grpc-encoding", "identity")), {"grpc-status": "0"}, "HDh"),
-    Case("compression offered", whole(("grpc-accept-encoding", "gzip")), {"grpc-status": "0", "grpc-encoding": ""}, "HDh"),
+    Case(
+        "compression offered", whole(("grpc-accept-encoding", "gzip")), {"grpc-status": "0", "grpc-encoding": ""}, "HDh"
+    ),
     Case("two messages", whole(body=message(PAYLOAD) * 2), {"grpc-status": "12"}, "h"),
     Case("no message", whole(body=b""), {"grpc-status": "12"}, "h"),
     Case("binary metadata", whole(("x-some-bin", base64.b64encode(b"\x00\xff").decode())), {"grpc-status": "0"}, "HDh"),
@@ -131,7 +143,9 @@ CASES = [
     Case("unknown metadata of gRPC", whole(("grpc-some-word", "x")), {"grpc-status": "0"}, "HDh"),
     Case("metadata of 15 KiB", whole(("x-large", "a" * 15_000)), {"grpc-status": "0"}, "HDh"),
     Case("metadata of 17 KiB", whole(("x-large", "a" * 17_408)), {":status": "431"}, "h"),
-    Case("a request identifier", whole(("x-request-id", "abc-1")), {"grpc-status": "0", "x-request-id": "abc-1"}, "HDh"),
+    Case(
+        "a request identifier", whole(("x-request-id", "abc-1")), {"grpc-status": "0", "x-request-id": "abc-1"}, "HDh"
+    ),
     Case("text beyond ASCII", whole(body=message(NOBODY)), {"grpc-status": "3", "ascii": "yes"}, "h"),
     Case("health without a certificate's name", whole(path=HEALTH, body=message(b"")), {"grpc-status": "0"}, "HDh"),
     Case("health of nobody", whole(path=HEALTH, body=message(b"\x0a\x01x")), {"grpc-status": "5"}, "h"),
@@ -140,7 +154,10 @@ CASES = [
 # Case: what comes instead, whose it is, and why it is left.
 ANSWERED = "grpc-status: 0, shape: HDh"
 GRPC_DEVIATIONS = {
-    "no te": (ANSWERED, "tonic's: the header finds proxies that lose trailers; a client without it is answered all the same"),
+    "no te": (
+        ANSWERED,
+        "tonic's: the header finds proxies that lose trailers; a client without it is answered all the same",
+    ),
     "deadline that is none": (ANSWERED, "ours: what is no deadline is none, and the server's own counts"),
     "deadline of nine digits": (ANSWERED, "ours: the same"),
     "two messages": (ANSWERED, "tonic's: the first is answered, the second not looked at"),

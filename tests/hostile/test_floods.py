@@ -6,7 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
-from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from endurance import Attack
 from honest import REQUEST
@@ -161,7 +168,7 @@ def test_frames_that_cost_nothing(attack, connect, kind: str) -> None:
             assert endured == (0 if kind == "data" else CONNECTIONS)
 
 
-@pytest.mark.parametrize("kind", ["settings", "ping"])
+@pytest.mark.parametrize("kind", ["settings", pytest.param("ping", marks=pytest.mark.long)])
 def test_answers_that_nobody_reads(attack, connect, service: Service, kind: str) -> None:
     """The same, and the client reads nothing: the server stops to read, and gives the connection up."""
     most = 64 * MIB
@@ -200,6 +207,7 @@ def test_header_bomb(attack, connect) -> None:
             under.count(connections=CONNECTIONS, MiB_of_headers_meant=meant)
 
 
+@pytest.mark.long
 def test_pipelined_requests(attack, connect) -> None:
     """As many whole requests as a connection takes, on and on."""
     turns, streams = 2, 200

@@ -58,7 +58,9 @@ def test_a_message_cut_at_every_byte(attack, connect, service: Service) -> None:
 def test_a_payload_cut_at_every_byte(attack, connect) -> None:
     """The message says how long it is, and its protobuf ends too early: what decodes lacks a name, or is no message."""
     with attack() as under:
-        requests = {2 * length + 1: request(2 * length + 1, PAYLOAD[:length], HEADERS) for length in range(len(PAYLOAD))}
+        requests = {
+            2 * length + 1: request(2 * length + 1, PAYLOAD[:length], HEADERS) for length in range(len(PAYLOAD))
+        }
         told = Counter(answer["grpc-status"] for answer in ask_all(connect, requests).values())
         under.count(requests_cut=told.total(), INTERNAL=told[INTERNAL], INVALID_ARGUMENT=told[INVALID_ARGUMENT])
         assert OK not in told
@@ -69,12 +71,12 @@ def test_a_payload_cut_at_every_byte(attack, connect) -> None:
     ("body", "statuses"),
     [
         (struct.pack(">BI", 0, 64 * 1024 + 1) + b"x" * 60_000, {RESOURCE_EXHAUSTED}),
-        (struct.pack(">BI", 0, 2**32 - 1) + b"x", {RESOURCE_EXHAUSTED}),
-        (message(b"\xff" * 65_000), {INTERNAL}),
+        pytest.param(struct.pack(">BI", 0, 2**32 - 1) + b"x", {RESOURCE_EXHAUSTED}, marks=pytest.mark.long),
+        pytest.param(message(b"\xff" * 65_000), {INTERNAL}, marks=pytest.mark.long),
         (message(PAYLOAD) + message(PAYLOAD), {UNIMPLEMENTED, INTERNAL, OK}),
         (struct.pack(">BI", 1, len(PAYLOAD)) + PAYLOAD, {INTERNAL, UNIMPLEMENTED}),
-        (struct.pack(">BI", 255, len(PAYLOAD)) + PAYLOAD, {INTERNAL}),
-        (b"", {INTERNAL}),
+        pytest.param(struct.pack(">BI", 255, len(PAYLOAD)) + PAYLOAD, {INTERNAL}, marks=pytest.mark.long),
+        pytest.param(b"", {INTERNAL}, marks=pytest.mark.long),
     ],
     ids=["too-large", "4-GiB", "no-protobuf", "two-messages", "compressed", "unknown-flag", "no-message"],
 )
@@ -97,7 +99,7 @@ def test_a_wrong_message(attack, connect, body: bytes, statuses: set[str]) -> No
             assert set(told) <= statuses, told
 
 
-@pytest.mark.parametrize("size", [17 * 1024, 256 * 1024])
+@pytest.mark.parametrize("size", [17 * 1024, pytest.param(256 * 1024, marks=pytest.mark.long)])
 def test_headers_that_are_too_large(attack, connect, size: int) -> None:
     """A little over the limit is 431; far over it ends the connection, or is 431."""
     big = block([*head(), ("x-large", "a" * size)])

@@ -34,7 +34,8 @@ def with_room(tmp_path: Path) -> Iterator[Callable[[int], tuple[Service, Usage]]
 
 
 def test_half_open_handshakes_beyond_the_room(with_room: Callable[[int], tuple[Service, Usage]]) -> None:
-    """Twice as many as there is room for, and nobody closes one: the oldest give way, and newcomers get in all the time."""
+    """Twice as many as there is room for, and nobody closes one: the oldest give way, and newcomers get in all the
+    time."""
     room = 2_000
     service, began = with_room(room)
     with endured(service, began) as under, contextlib.ExitStack() as held:
@@ -48,6 +49,7 @@ def test_half_open_handshakes_beyond_the_room(with_room: Callable[[int], tuple[S
         wait_until("all are given up", lambda: service.metric('tls_handshakes_total{outcome="timed_out"}') >= 2 * room)
 
 
+@pytest.mark.long
 def test_a_caller_that_takes_all_the_room(with_room: Callable[[int], tuple[Service, Usage]]) -> None:
     """With a certificate, connections can be held: who is in stays and is served, and what is idle has to leave."""
     room = 100

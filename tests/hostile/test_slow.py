@@ -1,4 +1,5 @@
-"""Clients that begin and do not go on, at every step from the TCP connection to the end of a message; and those that send garbage."""
+"""Clients that begin and do not go on, at every step from the TCP connection to the end of a message; and those that
+send garbage."""
 
 import contextlib
 import random
@@ -40,8 +41,10 @@ def closed_by_the_server(connection: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_half_open_handshakes(attack, service: Service) -> None:
-    """Thousands of connections that say nothing, or half a ClientHello: each is given up, and an honest newcomer gets in meanwhile."""
+    """Thousands of connections that say nothing, or half a ClientHello: each is given up, and an honest newcomer
+    gets in meanwhile."""
     with attack() as under, contextlib.ExitStack() as held:
         before = service.metric('tls_handshakes_total{outcome="timed_out"}')
         for index in range(HALF_OPEN):
@@ -82,7 +85,7 @@ GARBAGE = {
 }
 
 
-@pytest.mark.parametrize("within", ["tcp", "tls"])
+@pytest.mark.parametrize("within", [pytest.param("tcp", marks=pytest.mark.long), "tls"])
 def test_garbage_before_the_preface(attack, service: Service, connect, within: str) -> None:
     """Anything but HTTP/2, in the place of TLS, or within it."""
 
@@ -110,8 +113,14 @@ def test_random_frames(attack, connect) -> None:
                     frames = 0
                     while frames < 200:
                         payload = chance.randbytes(chance.choice([0, 1, 4, 5, 8, 9, 40, 300]))
-                        kind, flags, stream = chance.randrange(11), chance.randrange(256), chance.choice([0, 1, 2, 3, 2**31 - 1])
-                        frame = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+                        kind, flags, stream = (
+                            chance.randrange(11),
+                            chance.randrange(256),
+                            chance.choice([0, 1, 2, 3, 2**31 - 1]),
+                        )
+                        frame = (
+                            len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+                        )
                         frames += 1
                         if not wire.try_send(frame, 10):
                             break
@@ -119,7 +128,8 @@ def test_random_frames(attack, connect) -> None:
 
 
 def hold(attack, connect, service: Service, *parts: bytes, drip: bytes = b"") -> None:
-    """Begins `CONNECTIONS` connections with these bytes, drips one after the other, and waits until the server has closed all."""
+    """Begins `CONNECTIONS` connections with these bytes, drips one after the other, and waits until the server has
+    closed all."""
     with attack() as under, contextlib.ExitStack() as held:
         wires = [held.enter_context(connect()) for _ in range(CONNECTIONS)]
         for wire in wires:
@@ -139,7 +149,8 @@ def test_a_slow_preface(attack, connect, service: Service) -> None:
 
 
 def test_slow_headers(attack, connect, service: Service) -> None:
-    """A header block whose frame comes a byte at a time: nothing else can come in between, and no PING can be answered."""
+    """A header block whose frame comes a byte at a time: nothing else can come in between, and no PING can be
+    answered."""
     hold(attack, connect, service, PREFACE, SettingsFrame().serialize(), drip=headers_frame(1, HEADERS))
 
 
@@ -149,10 +160,13 @@ def test_a_silent_connection(attack, connect, service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "drip"), [(100, b""), (10, message(REQUEST.SerializeToString())[:20])], ids=["headers-only", "slow-message"]
+    ("streams", "drip"),
+    [(100, b""), (10, message(REQUEST.SerializeToString())[:20])],
+    ids=["headers-only", "slow-message"],
 )
 def test_requests_without_a_message(attack, connect, streams: int, drip: bytes) -> None:
-    """Many requests of which the headers come, and of the message a byte from time to time: one caller takes a part of the room, and
+    """Many requests of which the headers come, and of the message a byte from time to time: one caller takes a part
+    of the room, and
     not for long."""
     connections, numbers = 20, range(1, 2 * streams, 2)
 
@@ -173,6 +187,7 @@ def test_requests_without_a_message(attack, connect, streams: int, drip: bytes) 
         assert bool(told["8"]) == (connections * streams > 1000 / 4)
 
 
+@pytest.mark.long
 def test_connections_that_only_stay(attack, connect, service: Service) -> None:
     """Each asks once for nothing much, answers PING, and stays: idle ones are asked to leave."""
     count = 200
@@ -202,5 +217,3 @@ def test_no_certificate(attack, service: Service) -> None:
                     ending = wire.ending()
                     assert not ending.frames
             under.count(connections=50)
-
-

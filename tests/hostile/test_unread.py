@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
+from metabase.token.v1 import token_service_pb2 as pb
 
 from endurance import Attack
-from metabase.token.v1 import token_service_pb2 as pb
 from service import Service, wait_until
 from wire import Wire, block, head, request
 
@@ -28,7 +28,8 @@ BATCH = 40
 
 
 def ask(wire: Wire) -> int:
-    """Sends all requests, waiting for headers, which need no window; how many were answered with a token before the server closed."""
+    """Sends all requests, waiting for headers, which need no window; how many were answered with a token before the
+    server closed."""
     issued = 0
     with contextlib.suppress(OSError):
         for first in range(0, STREAMS, BATCH):
@@ -62,7 +63,8 @@ def stays_alive(wire: Wire, until: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("drop", [0, 1], ids=["closed", "one-byte"])
 def test_a_window_that_stays_closed(attack, connect, service: Service, drop: int) -> None:
-    """CVE-2019-9511, -9517: every request is answered, and no answer is taken; or a byte of each, so that the rest is buffered."""
+    """CVE-2019-9511, -9517: every request is answered, and no answer is taken; or a byte of each, so that the rest
+    is buffered."""
     with attack() as under, contextlib.ExitStack() as held:
         cut_off = service.metric('connections_ended_total{listener="grpc",reason="untaken"}')
         wires = [held.enter_context(connect()).begin(INITIAL_WINDOW_SIZE=drop) for _ in range(CONNECTIONS)]
@@ -106,7 +108,9 @@ def test_watches_are_not_unread_answers(service: Service, connect) -> None:
         wire.wait_for_pong(1)
 
 
-def test_a_socket_that_nobody_reads(attack: Callable[..., contextlib.AbstractContextManager[Attack]], connect, service: Service) -> None:
+def test_a_socket_that_nobody_reads(
+    attack: Callable[..., contextlib.AbstractContextManager[Attack]], connect, service: Service
+) -> None:
     """Not even TCP takes the answers."""
     with attack() as under, contextlib.ExitStack() as held:
         for _ in range(CONNECTIONS):

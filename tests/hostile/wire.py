@@ -28,7 +28,9 @@ HEALTH = "/grpc.health.v1.Health/Check"
 PROTOCOL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 1, 6, 7, 8, 11
 
 
-def head(path: str = ISSUE, *more: tuple[str, str], content_type: str | None = "application/grpc") -> list[tuple[str, str]]:
+def head(
+    path: str = ISSUE, *more: tuple[str, str], content_type: str | None = "application/grpc"
+) -> list[tuple[str, str]]:
     """Of a gRPC request."""
     pseudo = [(":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "localhost")]
     return [*pseudo, *([("content-type", content_type)] if content_type else []), ("te", "trailers"), *more]
@@ -150,7 +152,8 @@ class Wire:
         return Ending(seen, False)
 
     def answers(self, streams: set[int]) -> dict[int, dict[str, str]]:
-        """Headers and trailers of these streams when all have ended; `reset` for those that were reset, with the code. PING and
+        """Headers and trailers of these streams when all have ended; `reset` for those that were reset, with the
+        code. PING and
         SETTINGS are answered."""
         found: dict[int, dict[str, str]] = {stream: {} for stream in streams}
         open_streams = set(streams)
@@ -176,7 +179,8 @@ class Wire:
         return dict(self._decoder.decode(frame.data))
 
     def wait_for_pong(self, number: int) -> None:
-        """Returns when the server has read everything up to now. `ConnectionError` when it ends the connection instead."""
+        """Returns when the server has read everything up to now. `ConnectionError` when it ends the connection
+        instead."""
         ping = PingFrame(opaque_data=number.to_bytes(8, "big"))
         self.send(ping.serialize())
         for frame in self.frames():
