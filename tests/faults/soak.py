@@ -213,9 +213,8 @@ def judge(samples, done, report, metrics, unaudited, plot) -> list[str]:
     rpcs = sum(value for name, value in metrics.items() if name.startswith("rpcs_total"))
     print(f"SOAK {samples[-1].seconds / 60:.1f} min, seed {SEED}, {done.total()} faults: {dict(sorted(done.items()))}")
     print(f"SOAK honest client: {report}; explained {dict(report.errors)}; RPCs answered in all: {rpcs:.0f}")
-    print(
-        f"SOAK memory, median of the first and last quarter: {rss[0]:.1f}, {rss[1]:.1f} MiB; most {max(s.rss_mib for s in samples):.1f} MiB"
-    )
+    most = max(sample.rss_mib for sample in samples)
+    print(f"SOAK memory, median of the first and last quarter: {rss[0]:.1f}, {rss[1]:.1f} MiB; most {most:.1f} MiB")
     print(f"SOAK descriptors when calm: {calm[0]}, {calm[1]}; most {max(s.descriptors for s in samples)}")
     print(f"SOAK threads at most: {threads[0]}, {threads[1]}; tokens not in the audit log: {unaudited}")
     if plot:

@@ -196,6 +196,4 @@ def test_signals_at_random_moments(tmp_path: Path, number: signal.Signals, round
         tokens += report.fingerprints
     known = set(service.audited())
     assert set(tokens) <= known
-    print(
-        f"FAULT {number.name} at {rounds} random moments: {len(tokens)} tokens received, all of them audited; seed {SEED}"
-    )
+    print(f"FAULT {number.name} at {rounds} random moments: {len(tokens)} tokens received, all audited; seed {SEED}")

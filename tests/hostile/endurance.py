@@ -59,9 +59,8 @@ def endured(service: Service, began: Usage, growth_mib: int = GROWTH_MIB, loops:
         report = client.stop()
     growth = (service.peak_kib() - began.rss_kib) / 1024
     figures = ", ".join(f"{count} {what}" for what, count in attack.figures.items())
-    print(
-        f"ATTACK {figures} in {seconds:.1f} s; honest client: {report}, {meanwhile} tokens meanwhile; memory +{growth:.1f} MiB at most"
-    )
+    told = f"{report}, {meanwhile} tokens meanwhile; memory +{growth:.1f} MiB at most"
+    print(f"ATTACK {figures} in {seconds:.1f} s; honest client: {told}")
     assert not report.errors, f"the honest client got {dict(report.errors)}"
     assert growth <= growth_mib
     released(service, began)

@@ -136,7 +136,8 @@ def hold(attack, connect, service: Service, *parts: bytes, drip: bytes = b"") ->
             wire.send(b"".join(parts))
         under.count(connections=CONNECTIONS)
         for at in range(len(drip)):
-            if not any([wire.try_send(drip[at : at + 1], 1) for wire in wires]):
+            taken = [wire.try_send(drip[at : at + 1], 1) for wire in wires]
+            if not any(taken):
                 break
             time.sleep(0.2)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
