@@ -44,9 +44,11 @@ def test_the_audit_log_is_full(small_disk: Callable[..., Callable[[str], None]],
     resize = small_disk("server/audit")
     service = serve()
     ballast = service.audit_log.with_name("ballast")
-    with under_load(service, "audit sink full", {AUDIT_UNAVAILABLE}):
+    with under_load(service, "audit sink full", {AUDIT_UNAVAILABLE}) as client:
         fill(ballast)
         wait_until("it is full", lambda: is_failing(service))
+        refused = client.failed
+        wait_until("tokens are refused", lambda: client.look() and client.failed > refused)
         resize("64m")
         wait_until("it is written again", lambda: not is_failing(service))
 
