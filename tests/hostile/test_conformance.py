@@ -49,6 +49,14 @@ def plaintext(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
         yield running
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """With the limits as they are by default: none is met here, however slow the machine is."""
+    folder = tmp_path_factory.mktemp("grpc")
+    with Service(BINARY, secrets.token_hex(32), folder / "stderr", folder=folder) as running:
+        yield running
+
+
 def test_http2(plaintext: ServerProcess, tmp_path: Path) -> None:
     host, port = plaintext.address.split(":")
     report = tmp_path / "report.xml"
