@@ -253,7 +253,7 @@ fn grants_that_differ_in_an_expression_alone_stay_apart() {
             ..grant()
         }
     };
-    assert!(of("[0-9]+") == of("[0-9]+"));
+    assert!(of("[0-9]+") == of("[0-9]+") && of("[0-9]+") != of("[a-z]+"));
     let mut policy = Policy::default();
     for (name, expression) in [("shop", "[0-9]+"), ("cron", "[a-z]+")] {
         policy.add(name.parse().unwrap(), "main".parse().unwrap(), of(expression)).unwrap();
