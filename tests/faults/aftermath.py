@@ -45,7 +45,7 @@ def issue_command(service: Service) -> list[str | Path]:
     certificate, key = next(iter(service.clients.values()))
     words = ["issue", "--address", service.address, "--tls-server-name", "localhost"]
     words += ["--tls-ca", service.authority.certificate, "--tls-certificate", certificate, "--tls-key", key]
-    return [service.binary, *words, "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"]
+    return [service.binary, *words, "--user-id", "1815", "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"]
 
 
 def limit(service: Service, **limits: int) -> None:

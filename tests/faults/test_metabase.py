@@ -47,7 +47,7 @@ def check_live(service: Service) -> pb.CheckAuthStatusResponse:
     options = (("grpc.ssl_target_name_override", "localhost"),)
     with grpc.secure_channel(service.address, credentials, options) as channel:
         stub = stubs.MetabaseTokenServiceStub(channel)
-        user = pb.User(email="ada@example.com", first_name="Ada", last_name="Lovelace")
+        user = pb.User(id="1815", email="ada@example.com", first_name="Ada", last_name="Lovelace")
         token = stub.IssueMetabaseToken(pb.IssueMetabaseTokenRequest(user=user), timeout=60).jwt
         return stub.CheckAuthStatus(pb.CheckAuthStatusRequest(jwt=token, live=True), timeout=60)
 

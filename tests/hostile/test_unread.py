@@ -18,7 +18,7 @@ CONNECTIONS, STREAMS = 20, 200
 PATIENCE_SECONDS = 30
 # As large as a token may be: about 6 KiB.
 LARGE = pb.IssueMetabaseTokenRequest(
-    user=pb.User(email="ada@example.com", first_name="Ada", last_name="Lovelace"),
+    user=pb.User(id="1815", email="ada@example.com", first_name="Ada", last_name="Lovelace"),
     attributes={f"a{index}": "x" * 400 for index in range(8)},
 ).SerializeToString()
 HEADERS = block(head())
