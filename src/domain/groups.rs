@@ -35,6 +35,9 @@ impl Group {
     #[must_use]
     pub fn may_mean_administrators(&self) -> bool {
         const NAME: &[u8] = b"administrators";
+        if self.0.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return self.0.eq_ignore_ascii_case("administrators");
+        }
         // How much of the name may have been spelled so far, one bit for each length.
         let mut spelled: u16 = 1;
         for c in self.0.nfkd().flat_map(char::to_lowercase) {
