@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Streams of requests, whose client may take its time from one to the next.
-const REFLECTION: [&str; 2] = [
+pub(super) const REFLECTION: [&str; 2] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];

@@ -15,15 +15,19 @@ use pin_project_lite::pin_project;
 use prost::bytes::Bytes;
 use tonic::body::Body;
 
-use super::MAX_REQUEST_BYTES;
+use super::{
+    MAX_REQUEST_BYTES,
+    observe::{REFLECTION, method},
+};
 
 pin_project! {
     /// Resolves when the request has come to its end, has broken off, or is too large to be waited for. How long that may take is
     /// the body's own matter, see [`super::arrival`].
     #[derive(Debug)]
     pub struct Refusal {
+        // None = it is not waited for.
         #[pin]
-        request: Body,
+        request: Option<Body>,
         read_bytes: usize,
         answer: Option<Response<Body>>,
     }
@@ -31,7 +35,9 @@ pin_project! {
 
 impl Refusal {
     pub(super) fn new(request: Request<Body>, answer: Response<Body>) -> Self {
-        Self { request: request.into_body(), read_bytes: 0, answer: Some(answer) }
+        // The client of a stream waits for the first answer before it ends its requests.
+        let is_stream = REFLECTION.contains(&method(request.uri().path()));
+        Self { request: (!is_stream).then(|| request.into_body()), read_bytes: 0, answer: Some(answer) }
     }
 }
 
@@ -41,7 +47,8 @@ impl Future for Refusal {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         let mut this = self.project();
         while *this.read_bytes <= MAX_REQUEST_BYTES
-            && let Some(Ok(frame)) = ready!(this.request.as_mut().poll_frame(cx))
+            && let Some(request) = this.request.as_mut().as_pin_mut()
+            && let Some(Ok(frame)) = ready!(request.poll_frame(cx))
         {
             *this.read_bytes += frame.data_ref().map_or(0, Bytes::len);
         }
