@@ -143,6 +143,7 @@ impl App {
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
         metrics.generation(generations.number(), clock.now().seconds());
+        generations.current().instances().for_each(|one| metrics.accounts.begin(one.instance.name.as_str()));
         let tasks = TaskTracker::new();
         let shadow = Shadow::new(Arc::clone(&metrics));
         let parts = Parts {

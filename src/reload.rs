@@ -158,6 +158,8 @@ impl Reloader {
         self.stamps = stamps;
         let number = self.generations.replace(loaded.generation);
         self.metrics.generation(number, self.clock.now().seconds());
+        let metrics = &self.metrics.accounts;
+        self.generations.current().instances().for_each(|one| metrics.begin(one.instance.name.as_str()));
         Ok(())
     }
 

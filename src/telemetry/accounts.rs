@@ -77,6 +77,15 @@ impl AccountMetrics {
         Self { warnings, bindings, evictions, store_calls, store_failing }
     }
 
+    /// Counts findings on accounts of this instance from 0 on: the rate of a counter that is born with its first event misses that event.
+    pub fn begin(&self, instance: &str) {
+        for finding in ["other_person", "too_many_tokens"] {
+            for outcome in ["issued", "refused"] {
+                drop(self.warnings.get_or_create(&WarningLabels { metabase: instance.to_owned(), finding, outcome }));
+            }
+        }
+    }
+
     /// Counts a finding on a token that was issued or refused. The instance is a name of the configuration.
     pub fn warned(&self, instance: &str, finding: &'static str, outcome: &'static str) {
         self.warnings.get_or_create(&WarningLabels { metabase: instance.to_owned(), finding, outcome }).inc();
