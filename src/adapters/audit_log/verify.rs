@@ -81,7 +81,8 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
                 return Err(broken("does not begin a log: records before it are missing"));
             }
             None => verified.first = chain.number,
-            Some(_) if chain.number == 1 && previous == Hash::default() && event == "log_opened" => {
+            // A file that goes on from another never holds a first record.
+            Some(_) if (verified.first, chain.number, previous) == (1, 1, Hash::default()) && event == "log_opened" => {
                 verified.begun.push(line);
             }
             Some(last) if chain.number != last.number + 1 => {
