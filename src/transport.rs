@@ -46,17 +46,12 @@ use self::{
     service::TokenService,
     tls::CurrentTls,
 };
+pub use crate::proto;
 use crate::{
     application::{audit::Audit, check_auth_status::CheckAuthStatus, generation::Generations, issue_token::IssueToken},
     config::{Limits, Proofs},
     telemetry::{Metrics, Tracing},
 };
-
-/// The code generated from `proto/`. It stops at this module: nothing below knows it.
-#[expect(clippy::allow_attributes, clippy::pedantic, unused_qualifications, reason = "generated")]
-pub mod proto {
-    tonic::include_proto!("metabase.token.v1");
-}
 
 /// Descriptors of all our messages and services, with their comments.
 const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));

@@ -3,17 +3,14 @@
 use std::{error::Error, fmt::Write as _, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
-use tonic::{
-    Code, Response, Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
-use tonic_types::StatusExt as _;
+use tonic::Code;
 
-use super::{Server, pem, print_aside};
+use super::{Server, pem};
+use crate::client::{Builder, Client, ConnectError, Error as CallError};
 
 /// A connection to the service. Whatever is done over it has to be done in time.
 pub(super) struct Connection {
-    pub(super) channel: Channel,
+    pub(super) client: Client,
     address: String,
     deadline: Deadline,
     /// What may be the matter if the server breaks the connection.
@@ -30,38 +27,35 @@ struct Deadline {
 pub(super) async fn connect(server: &Server) -> Result<Connection, String> {
     let deadline = Deadline { at: Instant::now() + server.timeout, timeout: server.timeout };
     let address = server.address.clone();
-    let endpoint = Endpoint::from_shared(uri(server)?).map_err(|_| malformed(&address))?;
-    let endpoint = match tls(server)? {
-        Some(tls) => endpoint.tls_config(tls).map_err(|error| unusable_tls(&error))?,
-        None => endpoint,
-    };
-    match timeout_at(deadline.at, endpoint.connect()).await {
-        Ok(Ok(channel)) => Ok(Connection { channel, address, deadline, if_broken: if_broken(server) }),
-        Ok(Err(error)) => {
+    let builder = secured(Client::builder(uri(server)?), server)?.allow_plaintext();
+    // What the service says is wanted at once, not after other tries.
+    match timeout_at(deadline.at, builder.deadline(server.timeout).tries(1).connect()).await {
+        Ok(Ok(client)) => Ok(Connection { client, address, deadline, if_broken: if_broken(server) }),
+        Ok(Err(ConnectError::Unreachable(error))) => {
             let broken = ["alert", "broken", "canceled", "closed", "reset"];
             let text = with_causes(&error);
             let likely = broken.iter().any(|word| text.contains(word)).then(|| if_broken(server));
-            Err(format!("cannot connect to {address}: {}", with_hint(&error, likely)))
+            Err(format!("cannot connect to {address}: {}", with_hint(text, likely)))
         }
-        Err(_) => Err(deadline.passed(&address)),
+        Ok(Err(ConnectError::Tls(error))) => Err(unusable_tls(&error)),
+        Ok(Err(ConnectError::TimedOut(_))) | Err(_) => Err(deadline.passed(&address)),
+        Ok(Err(_)) => Err(malformed(&address)),
     }
 }
 
 impl Connection {
     /// Waits for the answer to an RPC.
-    pub(super) async fn answer<T>(&self, rpc: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
+    pub(super) async fn answer<T>(&self, rpc: impl Future<Output = Result<T, CallError>>) -> Result<T, String> {
         match timeout_at(self.deadline.at, rpc).await {
-            Ok(Ok(response)) => {
-                for warning in response.metadata().get_all("mts-warning") {
-                    let _ = print_aside(format_args!("warning            {}\n", warning.to_str().unwrap_or_default()));
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => match error.refusal().cause() {
+                // Not from the server: the connection broke, as it does when a certificate is refused after the handshake.
+                Some(cause) => {
+                    let text = format!("{}: {}", error, with_causes(cause));
+                    Err(format!("{}: {}", self.address, with_hint(text, Some(self.if_broken))))
                 }
-                Ok(response.into_inner())
-            }
-            // Not from the server: the connection broke, as it does when a certificate is refused after the handshake.
-            Ok(Err(status)) if status.source().is_some() => {
-                Err(format!("{}: {}", self.address, with_hint(&status, Some(self.if_broken))))
-            }
-            Ok(Err(status)) => Err(describe(&status)),
+                None => Err(describe(&error)),
+            },
             Err(_) => Err(self.deadline.passed(&self.address)),
         }
     }
@@ -98,17 +92,18 @@ fn uri(server: &Server) -> Result<String, String> {
     }
 }
 
-fn tls(server: &Server) -> Result<Option<ClientTlsConfig>, String> {
-    let Some(ca) = &server.tls_ca else { return Ok(None) };
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem::certificate("--tls-ca", ca)?));
+/// With what the `--tls-…` options name.
+fn secured(mut builder: Builder, server: &Server) -> Result<Builder, String> {
+    let Some(ca) = &server.tls_ca else { return Ok(builder) };
+    builder = builder.ca_certificate(pem::certificate("--tls-ca", ca)?);
     if let (Some(certificate), Some(key)) = (&server.tls_certificate, &server.tls_key) {
         let certificate = pem::certificate("--tls-certificate", certificate)?;
-        tls = tls.identity(Identity::from_pem(certificate, pem::private_key("--tls-key", key)?));
+        builder = builder.identity(certificate, pem::private_key("--tls-key", key)?);
     }
     if let Some(name) = &server.tls_server_name {
-        tls = tls.domain_name(name);
+        builder = builder.server_name(name);
     }
-    Ok(Some(tls))
+    Ok(builder)
 }
 
 /// Each file is a good one by itself.
@@ -145,8 +140,7 @@ const fn if_broken(server: &Server) -> &'static str {
 }
 
 /// The error, what it comes from, and the way out where it is known, or else what is `likely`.
-fn with_hint(error: &dyn Error, likely: Option<&str>) -> String {
-    let text = with_causes(error);
+fn with_hint(text: String, likely: Option<&str>) -> String {
     let hints = [
         ("UnknownIssuer", "the server's certificate is not of the CA in --tls-ca"),
         ("BadSignature", "the server's certificate is not of the CA in --tls-ca, but of another with its name"),
@@ -165,8 +159,9 @@ fn with_hint(error: &dyn Error, likely: Option<&str>) -> String {
 }
 
 /// The code and message, and one line for each violation or reason.
-fn describe(status: &Status) -> String {
-    let message = match (status.code(), status.message()) {
+fn describe(error: &CallError) -> String {
+    let refusal = error.refusal();
+    let message = match (refusal.code, refusal.message.as_str()) {
         // The libraries of servers say nothing more.
         (Code::Unimplemented, "") => {
             "what listens there does not have this RPC; is it the probe port, or another service?"
@@ -174,17 +169,16 @@ fn describe(status: &Status) -> String {
         (_, "") => "the server does not say why",
         (_, message) => message,
     };
-    let mut text = format!("{:?}: {message}", status.code());
-    let details = status.get_error_details();
-    if let Some(bad_request) = details.bad_request() {
-        text = format!("{:?}: invalid request", status.code());
-        for violation in &bad_request.field_violations {
+    let mut text = format!("{:?}: {message}", refusal.code);
+    if !error.violations().is_empty() {
+        text = format!("{:?}: invalid request", refusal.code);
+        for violation in error.violations() {
             // Writing to a String does not fail.
-            let _ = write!(text, "\n{}: {}", violation.field, violation.description);
+            let _ = write!(text, "\n{}: {}", violation.field, violation.rule);
         }
     }
-    if let Some(info) = details.error_info() {
-        let _ = write!(text, "\nreason: {}", info.reason);
+    if !refusal.reason.is_empty() {
+        let _ = write!(text, "\nreason: {}", refusal.reason);
     }
     text
 }

@@ -13,8 +13,9 @@ pub(super) async fn run(health: Health) -> ExitCode {
     };
     let name = health.service.clone();
     let request = HealthCheckRequest { service: health.service };
-    let mut client = HealthClient::new(connection.channel.clone());
-    match connection.answer(client.check(request)).await {
+    let mut client = HealthClient::new(connection.client.channel());
+    let check = async { Ok(client.check(request).await?.into_inner()) };
+    match connection.answer(check).await {
         Ok(response) if response.status() == ServingStatus::Serving => print("SERVING\n"),
         Ok(response) => fail(1, response.status().as_str_name()),
         Err(error) if error.starts_with("NotFound") => {

@@ -1,15 +1,12 @@
 //! `issue`
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::SystemTime};
 
 use prost_types::Timestamp;
 use serde_json::json;
 
-use super::{Issue, client, fail, print, print_aside};
-use crate::transport::proto::{
-    GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant, User,
-    metabase_token_service_client::MetabaseTokenServiceClient,
-};
+use super::{Issue, client, fail, prefix_lines, print, print_aside};
+use crate::client::{IssuedToken, Person, SsoUrl, Tenant, TokenRequest};
 
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
@@ -26,15 +23,17 @@ pub(super) async fn run(issue: Issue) -> ExitCode {
         Ok(request) => request,
         Err(error) => return fail(2, error),
     };
-    let mut client = MetabaseTokenServiceClient::new(connection.channel.clone());
-    match connection.answer(client.issue_metabase_token(request)).await {
-        Ok(response) if is_json => print(format_args!("{:#}\n", as_json(&response))),
-        Ok(response) => {
-            // The token alone on standard output, so that it can go into a file or a pipe.
-            let _ = print_aside(about(&response));
-            print(format_args!("{}\n", response.jwt))
-        }
-        Err(error) => fail(1, error),
+    let issued = match connection.answer(connection.client.issue(request)).await {
+        Ok(issued) => issued,
+        Err(error) => return fail(1, error),
+    };
+    let _ = print_aside(prefix_lines("warning            ", &issued.warnings));
+    if is_json {
+        print(format_args!("{:#}\n", as_json(&issued)))
+    } else {
+        // The token alone on standard output, so that it can go into a file or a pipe.
+        let _ = print_aside(about(&issued));
+        print(format_args!("{}\n", issued.token.expose()))
     }
 }
 
@@ -50,57 +49,52 @@ fn distinct(option: &str, pairs: Vec<(String, String)>) -> Result<BTreeMap<Strin
     Ok(map)
 }
 
-fn request(issue: Issue) -> Result<IssueMetabaseTokenRequest, String> {
-    let names = issue.groups;
-    let tenant_attributes = distinct("--tenant-attribute", issue.tenant_attributes)?;
-    Ok(IssueMetabaseTokenRequest {
-        instance: issue.instance,
-        user: Some(User {
-            id: issue.user_id,
-            email: issue.email,
-            first_name: issue.first_name,
-            last_name: issue.last_name,
-        }),
-        groups: (issue.no_groups || !names.is_empty()).then_some(GroupList { names }),
-        attributes: distinct("--attribute", issue.attributes)?,
-        tenant: issue.tenant.map(|slug| Tenant { slug, attributes: tenant_attributes }),
-        lifetime: issue.lifetime.map(lifetime).transpose()?,
-        return_to: issue.return_to,
-    })
+fn request(issue: Issue) -> Result<TokenRequest, String> {
+    let person =
+        Person { id: issue.user_id, email: issue.email, first_name: issue.first_name, last_name: issue.last_name };
+    let mut request = TokenRequest::new(person).instance(issue.instance);
+    request = request.attributes(distinct("--attribute", issue.attributes)?);
+    let attributes = distinct("--tenant-attribute", issue.tenant_attributes)?;
+    if issue.no_groups || !issue.groups.is_empty() {
+        request = request.groups(issue.groups);
+    }
+    if let Some(slug) = issue.tenant {
+        request = request.tenant(Tenant { slug, attributes });
+    }
+    if let Some(lifetime) = issue.lifetime {
+        request = request.lifetime(lifetime);
+    }
+    if let Some(place) = issue.return_to {
+        request = request.return_to(place);
+    }
+    Ok(request)
 }
 
-fn lifetime(lifetime: Duration) -> Result<prost_types::Duration, String> {
-    lifetime.try_into().map_err(|_| "--lifetime is out of range".to_owned())
-}
-
-fn as_json(response: &IssueMetabaseTokenResponse) -> serde_json::Value {
+fn as_json(issued: &IssuedToken) -> serde_json::Value {
     json!({
-        "jwt": response.jwt,
-        "issueTime": response.issue_time.map(text),
-        "expireTime": response.expire_time.map(text),
-        "exchangeDeadline": response.exchange_deadline.map(text),
-        "tokenFingerprint": response.token_fingerprint,
-        "ssoUrl": response.sso_url,
+        "jwt": issued.token.expose(),
+        "issueTime": text(issued.issue_time),
+        "expireTime": text(issued.expire_time),
+        "exchangeDeadline": text(issued.exchange_deadline),
+        "tokenFingerprint": issued.fingerprint,
+        "ssoUrl": issued.sso_url.as_ref().map_or("", SsoUrl::expose),
     })
 }
 
 /// Everything but the token.
-fn about(response: &IssueMetabaseTokenResponse) -> String {
-    let time = |time: Option<Timestamp>| time.map(text).unwrap_or_default();
-    let sso_url = match response.sso_url.as_str() {
-        "" => String::new(),
-        url => format!("sso url            {url}\n"),
-    };
+fn about(issued: &IssuedToken) -> String {
+    let sso_url = issued.sso_url.as_ref().map(|url| format!("sso url            {}\n", url.expose()));
     format!(
-        "issued             {}\nexpires            {}\nexchange at latest {}\nfingerprint        {}\n{sso_url}",
-        time(response.issue_time),
-        time(response.expire_time),
-        time(response.exchange_deadline),
-        response.token_fingerprint,
+        "issued             {}\nexpires            {}\nexchange at latest {}\nfingerprint        {}\n{}",
+        text(issued.issue_time),
+        text(issued.expire_time),
+        text(issued.exchange_deadline),
+        issued.fingerprint,
+        sso_url.unwrap_or_default(),
     )
 }
 
 /// RFC 3339, as protobuf's JSON has it.
-pub(super) fn text(time: Timestamp) -> String {
-    time.to_string()
+pub(super) fn text(time: SystemTime) -> String {
+    Timestamp::from(time).to_string()
 }

@@ -10,10 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{Status, client, fail, issue::text, prefix_lines, print};
-use crate::transport::proto::{
-    AuthStatus, CheckAuthStatusRequest, CheckAuthStatusResponse, check_auth_status_request::Credential,
-    metabase_token_service_client::MetabaseTokenServiceClient,
-};
+use crate::client::{AuthStatus, CheckRequest, Judgement};
 
 /// The service answered, and the status is not SUCCESS.
 const NOT_SUCCESS: u8 = 3;
@@ -27,15 +24,13 @@ pub(super) async fn run(status: Status) -> ExitCode {
         Ok(connection) => connection,
         Err(error) => return fail(1, error),
     };
-    let credential = Some(Credential::Jwt(jwt.trim().to_owned()));
-    let request = CheckAuthStatusRequest { instance: status.instance, credential, live: status.live };
-    let mut client = MetabaseTokenServiceClient::new(connection.channel.clone());
-    let response = match connection.answer(client.check_auth_status(request)).await {
-        Ok(response) => response,
+    let request = CheckRequest::jwt(jwt.trim()).instance(status.instance).live(status.live);
+    let judged = match connection.answer(connection.client.check(request)).await {
+        Ok(judged) => judged,
         Err(error) => return fail(1, error),
     };
-    let printed = if status.json { format!("{:#}\n", as_json(&response)) } else { as_text(&response) };
-    match response.status() {
+    let printed = if status.json { format!("{:#}\n", as_json(&judged)) } else { as_text(&judged) };
+    match judged.status {
         AuthStatus::Success => print(printed),
         AuthStatus::Unspecified | AuthStatus::Uninitialized | AuthStatus::Loading | AuthStatus::Error => {
             let _ = print(printed);
@@ -53,31 +48,29 @@ fn read(file: &Path) -> io::Result<String> {
     }
 }
 
-fn as_json(response: &CheckAuthStatusResponse) -> serde_json::Value {
+fn as_json(judged: &Judgement) -> serde_json::Value {
     json!({
-        "status": response.status().as_str_name(),
-        "reason": response.reason().as_str_name(),
-        "message": response.message,
-        "user": response.user.as_ref().map(|user| json!({
+        "status": judged.status.as_str_name(),
+        "reason": judged.reason.as_str_name(),
+        "message": judged.message,
+        "user": judged.person.as_ref().map(|user| json!({
             "email": user.email, "firstName": user.first_name, "lastName": user.last_name,
         })),
-        "groups": response.groups.as_ref().map(|groups| &groups.names),
-        "attributes": response.attributes,
-        "tenant": response.tenant.as_ref().map(|tenant| json!({
+        "groups": judged.groups,
+        "attributes": judged.attributes,
+        "tenant": judged.tenant.as_ref().map(|tenant| json!({
             "slug": tenant.slug, "attributes": tenant.attributes,
         })),
-        "issueTime": response.issue_time.map(text),
-        "expireTime": response.expire_time.map(text),
-        "exchangeDeadline": response.exchange_deadline.map(text),
-        "tokenFingerprint": response.token_fingerprint,
-        "warnings": response.warnings,
+        "issueTime": judged.issue_time.map(text),
+        "expireTime": judged.expire_time.map(text),
+        "exchangeDeadline": judged.exchange_deadline.map(text),
+        "tokenFingerprint": judged.fingerprint,
+        "warnings": judged.warnings,
     })
 }
 
-fn as_text(response: &CheckAuthStatusResponse) -> String {
-    let short = |name: &'static str, prefix| name.strip_prefix(prefix).unwrap_or(name);
-    let status = short(response.status().as_str_name(), "AUTH_STATUS_");
-    let reason = short(response.reason().as_str_name(), "AUTH_STATUS_REASON_");
-    let warnings = prefix_lines("warning: ", &response.warnings);
-    format!("{status} ({reason})\n{}\n{warnings}", response.message)
+fn as_text(judged: &Judgement) -> String {
+    let status = judged.status_word().to_uppercase();
+    let warnings = prefix_lines("warning: ", &judged.warnings);
+    format!("{status} ({})\n{}\n{warnings}", judged.reason_word(), judged.message)
 }

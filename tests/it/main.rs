@@ -8,6 +8,8 @@ mod audit;
 mod auth_status;
 mod authentication;
 mod bearer;
+mod client;
+mod client_tries;
 mod command_line;
 mod configuration;
 mod connections;
