@@ -17,7 +17,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptor_set.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        .build_server(cfg!(feature = "server"))
         .btree_map(".") // Claims come out in one order, whatever the client sent.
         .compile_fds(descriptors)?;
     Ok(())

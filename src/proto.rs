@@ -1,5 +1,5 @@
-//! The code generated from `proto/`. Only the edges know it: `transport` and `client`.
-#![expect(clippy::pedantic, unused_qualifications, reason = "generated")]
-#![cfg_attr(feature = "server", expect(clippy::allow_attributes, reason = "generated"))]
+//! The code generated from `proto/`. Only the edges know it: `transport` and `client`; and tests of backends, whose stand-in for
+//! the service implements its trait.
+#![expect(clippy::allow_attributes, clippy::pedantic, unused_qualifications, reason = "generated")]
 
 tonic::include_proto!("metabase.token.v1");

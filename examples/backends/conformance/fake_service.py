@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -72,7 +73,14 @@ class FakeService(MetabaseTokenServiceServicer):
     def IssueMetabaseToken(self, request: Any, context: grpc.ServicerContext) -> pb.IssueMetabaseTokenResponse:
         def answer() -> pb.IssueMetabaseTokenResponse:
             jwt = f"token-{len(self.issued)}"
-            return pb.IssueMetabaseTokenResponse(jwt=jwt, sso_url=f"http://metabase.example/auth/sso?jwt={jwt}")
+            return pb.IssueMetabaseTokenResponse(
+                jwt=jwt,
+                issue_time=Timestamp(seconds=1_700_000_000),
+                expire_time=Timestamp(seconds=1_700_000_600),
+                exchange_deadline=Timestamp(seconds=1_700_000_180),
+                token_fingerprint=f"{len(self.issued):016x}",
+                sso_url=f"http://metabase.example/auth/sso?jwt={jwt}",
+            )
 
         self.issued.append(request)
         return self._answer(context, answer)

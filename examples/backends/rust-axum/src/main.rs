@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use metabase_token_service::client::SsoUrl;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,10 +26,6 @@ use url::form_urlencoded;
 
 use settings::Settings;
 use token_service::{Person, TokenService};
-
-mod proto {
-    tonic::include_proto!("metabase.token.v1");
-}
 
 /// An answer for the browser: status, code and message.
 #[derive(Debug)]
@@ -140,21 +137,18 @@ async fn sso(
 ) -> Result<Response, Failure> {
     let (wants_json, return_to) = sso_query(&query.unwrap_or_default());
     if wants_json {
-        let jwt = backend.tokens.issue(person, None).await?.jwt;
-        return Ok(Json(json!({ "jwt": jwt })).into_response());
+        let issued = backend.tokens.issue(person, None).await?;
+        return Ok(Json(json!({ "jwt": issued.token.expose() })).into_response());
     }
-    let url = backend.tokens.issue(person, Some(return_to)).await?.sso_url;
+    let issued = backend.tokens.issue(person, Some(return_to)).await?;
+    let url = issued.sso_url.as_ref().map_or("", SsoUrl::expose);
     Ok((StatusCode::FOUND, [(header::LOCATION, url)]).into_response())
 }
 
 async fn status(State(backend): State<Arc<Backend>>, SignedIn(person): SignedIn) -> Result<Json<Value>, Failure> {
-    let jwt = backend.tokens.issue(person, None).await?.jwt;
-    let judged = backend.tokens.check(jwt).await?;
-    Ok(Json(json!({
-        "status": judged.status().as_str_name().trim_start_matches("AUTH_STATUS_").to_lowercase(),
-        "reason": judged.reason().as_str_name().trim_start_matches("AUTH_STATUS_REASON_"),
-        "message": judged.message,
-    })))
+    let judged = backend.tokens.check(person).await?;
+    let (status, reason) = (judged.status_word(), judged.reason_word());
+    Ok(Json(json!({ "status": status, "reason": reason, "message": judged.message })))
 }
 
 /// Whether the SDK asks (`response=json`), and where Metabase wants the person back. Metabase appends `return_to` at the

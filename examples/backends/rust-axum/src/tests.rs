@@ -9,7 +9,10 @@ use tonic::{Response as Answer, Status, transport::server::TcpIncoming};
 use tower::ServiceExt as _;
 
 use super::*;
-use proto::metabase_token_service_server::{MetabaseTokenService, MetabaseTokenServiceServer};
+use metabase_token_service::proto::{
+    self,
+    metabase_token_service_server::{MetabaseTokenService, MetabaseTokenServiceServer},
+};
 
 struct Stub;
 
@@ -25,7 +28,17 @@ impl MetabaseTokenService for Stub {
             return Err(Status::permission_denied("for operators"));
         }
         let (jwt, sso_url) = (format!("for {email}"), format!("http://bi{}", request.return_to.unwrap_or_default()));
-        Ok(Answer::new(proto::IssueMetabaseTokenResponse { jwt, sso_url, ..Default::default() }))
+        let now = Some(std::time::SystemTime::now().into());
+        let (issue_time, expire_time, exchange_deadline) = (now, now, now);
+        let token_fingerprint = String::new();
+        Ok(Answer::new(proto::IssueMetabaseTokenResponse {
+            jwt,
+            issue_time,
+            expire_time,
+            exchange_deadline,
+            token_fingerprint,
+            sso_url,
+        }))
     }
 
     async fn check_auth_status(
