@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography import x509
 
 from authority import Authority
-from backend_process import BackendProcess, free_port, program
+from backend_process import BackendProcess, hold_port, program
 from server_process import ServerProcess
 from standin_metabase import StandIn
 
@@ -28,6 +28,8 @@ private_key = "{server[1]}"
 client_ca = "{ca}"
 [server.identity]
 mtls = true
+[server.drain]
+announce_delay = "0s"
 
 [[instances]]
 name = "main"
@@ -55,7 +57,8 @@ def main() -> None:
     parser.add_argument("--app-origin", required=True, help="origin of the page that the backend accepts")
     told = parser.parse_args()
     secret = secrets.token_hex(32)
-    port = free_port()
+    holder = hold_port()
+    port = holder.getsockname()[1]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         settings = {"site_url": "http://localhost", "jwt_identity_provider_uri": f"{local(port)}/sso/metabase"}
@@ -70,7 +73,7 @@ def main() -> None:
                     "PUBLIC_URL": local(port),
                 }
                 log = folder / "backend.log"
-                with BackendProcess(program(told.backend), environment, log, port) as backend:
+                with BackendProcess(program(told.backend), environment, log, holder) as backend:
                     urls = {"metabase": url, "control": metabase.control_url, "backend": local(port), "secret": secret}
                     print(json.dumps(urls), flush=True)
                     sys.stdin.read()

@@ -151,7 +151,7 @@ async fn the_service_says_how_long_to_wait_and_nobody_waits_beyond_the_deadline(
     failing.fail([unavailable_for(Duration::from_millis(1))]);
     client.issue(request()).await.unwrap();
     assert_eq!(failing.asked(), 2);
-    let pause = Duration::from_secs(3600);
+    let pause = Duration::from_hours(1);
     failing.fail([unavailable_for(pause)]);
     let error = client.issue(request()).await.unwrap_err();
     assert_eq!((error.retry_after(), failing.asked()), (Some(pause), 1), "{error:?}");

@@ -50,10 +50,15 @@ def program(name: str) -> Program:
     return Program(name, FOLDER / name, COMMANDS[name])
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+def hold_port() -> socket.socket:
+    """A free port of loopback that nobody else is given while the socket is open, neither to listen nor to connect from.
+
+    Who names it can listen on it nevertheless, for this socket does not: both have SO_REUSEADDR, as every server has.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 @dataclass
@@ -63,7 +68,12 @@ class BackendProcess:
     program: Program
     environment: dict[str, str]
     log: Path
-    port: int = field(default_factory=free_port)
+    holder: socket.socket = field(default_factory=hold_port)
+    """Holds the port until the backend has ended."""
+
+    @property
+    def port(self) -> int:
+        return self.holder.getsockname()[1]
 
     @property
     def url(self) -> str:
@@ -98,3 +108,5 @@ class BackendProcess:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"{self.program.name} still runs {DEADLINE_SECONDS} s after SIGTERM") from None
+        finally:
+            self.holder.close()

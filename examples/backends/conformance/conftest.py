@@ -25,6 +25,8 @@ private_key = "{server[1]}"
 client_ca = "{ca}"
 [server.identity]
 mtls = true
+[server.drain]
+announce_delay = "0s"
 
 [[instances]]
 name = "main"

@@ -19,6 +19,8 @@ from metabase.token.v1.token_service_pb2_grpc import (
     add_MetabaseTokenServiceServicer_to_server,
 )
 
+from backend_process import hold_port
+
 DETAIL = "detail-for-operators-only"
 """In the message of every error."""
 
@@ -41,12 +43,12 @@ class FakeService(MetabaseTokenServiceServicer):
     """Cleared: RPCs are taken and not answered."""
 
     def start(self) -> None:
-        """Port 0 becomes a free one; later starts take the same."""
+        """Later starts take the same port."""
         self.answers.set()
         options = [("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(32), options=options)
         add_MetabaseTokenServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
 
     def stop(self) -> None:
@@ -55,17 +57,22 @@ class FakeService(MetabaseTokenServiceServicer):
         self._server.stop(grace=0.5).wait()
 
     def __enter__(self) -> "FakeService":
+        self._holder = hold_port()  # Also while the fake is gone.
+        self.port = self._holder.getsockname()[1]
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._holder.close()
 
     def reset(self) -> None:
+        # New ones: an RPC that was given up, and waits still, must not take what is meant for the next check.
+        self.answers.set()
+        self.answers = threading.Event()
         self.answers.set()
         self.reason = ""
-        for remembered in (self.issued, self.checked, self.seconds_left, self.failures):
-            remembered.clear()
+        self.issued, self.checked, self.seconds_left, self.failures = [], [], [], deque()
         self.judgement = pb.CheckAuthStatusResponse(
             status=pb.AUTH_STATUS_SUCCESS, reason=pb.AUTH_STATUS_REASON_ACCEPTED, message="Fine."
         )
@@ -91,9 +98,10 @@ class FakeService(MetabaseTokenServiceServicer):
 
     def _answer(self, context: grpc.ServicerContext, answer: Callable[[], Any]) -> Any:
         self.seconds_left.append(context.time_remaining())
+        failures = self.failures
         self.answers.wait()
-        if self.failures:
-            self._fail(context, self.failures.popleft())
+        if failures:
+            self._fail(context, failures.popleft())
         return answer()
 
     def _fail(self, context: grpc.ServicerContext, code: grpc.StatusCode) -> None:

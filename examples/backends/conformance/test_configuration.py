@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backend_process import DEADLINE_SECONDS, Program, free_port
+from backend_process import DEADLINE_SECONDS, Program, hold_port
 
 HTTPS = {"METABASE_TOKEN_SERVICE_ADDRESS": "https://localhost:1"}
 CERTIFICATE = HTTPS | {
@@ -30,10 +30,11 @@ def test_an_unsafe_setting_is_refused(
     backend: Program, tmp_path: Path, environment: dict[str, str], named: str
 ) -> None:
     log = tmp_path / "log"
-    process = backend.start(f"127.0.0.1:{free_port()}", environment, log)
-    try:
-        assert process.wait(timeout=DEADLINE_SECONDS) != 0
-    finally:
-        process.kill()
-        process.wait()
+    with hold_port() as holder:
+        process = backend.start(f"127.0.0.1:{holder.getsockname()[1]}", environment, log)
+        try:
+            assert process.wait(timeout=DEADLINE_SECONDS) != 0
+        finally:
+            process.kill()
+            process.wait()
     assert named.lower() in log.read_text().lower()

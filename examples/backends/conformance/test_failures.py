@@ -6,6 +6,7 @@ import grpc
 import pytest
 from metabase.token.v1 import token_service_pb2 as pb
 
+from backend_process import BackendProcess
 from browser import REDIRECT, SDK, STATUS, Browser, assert_failure
 from fake_service import DETAIL, FakeService
 
@@ -141,10 +142,18 @@ def test_a_service_that_is_gone_is_found_again(ada: Browser, fake: FakeService) 
     ],
 )
 def test_a_bad_status_is_an_answer(
-    ada: Browser, fake: FakeService, status: int, reason: int, expected: tuple[str, str]
+    ada: Browser,
+    before_fake: BackendProcess,
+    fake: FakeService,
+    status: int,
+    reason: int,
+    expected: tuple[str, str],
 ) -> None:
-    fake.judgement = pb.CheckAuthStatusResponse(status=status, reason=reason, message="Why.", warnings=["Careful."])
+    warning = f"Careful with {expected[1]}."
+    fake.judgement = pb.CheckAuthStatusResponse(status=status, reason=reason, message="Why.", warnings=[warning])
     answer = ada.get(STATUS)
     assert answer.status_code == 200
     assert answer.json() == {"status": expected[0], "reason": expected[1], "message": "Why."}
     assert fake.checked == [pb.CheckAuthStatusRequest(instance="main", jwt="token-1")]
+    # Warnings are for operators.
+    assert before_fake.log.read_text().count(warning) == 1

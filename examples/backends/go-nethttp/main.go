@@ -152,6 +152,9 @@ func (b *Backend) status(w http.ResponseWriter, r *http.Request, person Person) 
 		failed(w, err)
 		return
 	}
+	for _, warning := range judged.GetWarnings() {
+		log.Print("token service: ", warning) // For operators.
+	}
 	answer(w, http.StatusOK, map[string]string{
 		"status":  strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_")),
 		"reason":  strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_"),

@@ -75,7 +75,8 @@ export function createApp(settings, people, tokens) {
 
   app.get("/sso/metabase/status", async (req, res) => {
     const { jwt } = await tokens.issue(signedIn(req));
-    const { status, reason, message } = await tokens.check(jwt);
+    const { status, reason, message, warnings } = await tokens.check(jwt);
+    for (const warning of warnings) console.warn(`token service: ${warning}`); // For operators.
     const word = status.replace("AUTH_STATUS_", "").toLowerCase();
     res.json({ status: word, reason: reason.replace("AUTH_STATUS_REASON_", ""), message });
   });

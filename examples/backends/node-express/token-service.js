@@ -11,21 +11,16 @@ const PROTO = fileURLToPath(new URL("../../../proto/metabase/token/v1/token_serv
 const { MetabaseTokenService } = grpc.loadPackageDefinition(
   protoLoader.loadSync(PROTO, { keepCase: true, enums: String, defaults: true }),
 ).metabase.token.v1;
+const retryPolicy = {
+  maxAttempts: 3,
+  initialBackoff: "0.1s",
+  maxBackoff: "0.5s",
+  backoffMultiplier: 2,
+  retryableStatusCodes: ["UNAVAILABLE"],
+};
+const methodConfig = [{ name: [{ service: "metabase.token.v1.MetabaseTokenService" }], retryPolicy }];
 const OPTIONS = {
-  "grpc.service_config": JSON.stringify({
-    methodConfig: [
-      {
-        name: [{ service: "metabase.token.v1.MetabaseTokenService" }],
-        retryPolicy: {
-          maxAttempts: 3,
-          initialBackoff: "0.1s",
-          maxBackoff: "0.5s",
-          backoffMultiplier: 2,
-          retryableStatusCodes: ["UNAVAILABLE"],
-        },
-      },
-    ],
-  }),
+  "grpc.service_config": JSON.stringify({ methodConfig }),
   "grpc.max_reconnect_backoff_ms": 2000, // Back soon after the service is; the default waits up to 2 minutes.
   "grpc.keepalive_time_ms": 30_000, // Notices a peer that vanished without a word.
   "grpc.keepalive_timeout_ms": 5_000,

@@ -84,11 +84,9 @@ def create_app(settings: Settings, token_service: TokenService | None = None) ->
     @app.get("/sso/metabase/status")
     async def status(person: Person, service: Service) -> dict[str, str]:
         judged = await service.check((await service.issue(person)).jwt)
-        return {
-            "status": pb.AuthStatus.Name(judged.status).removeprefix("AUTH_STATUS_").lower(),
-            "reason": pb.AuthStatusReason.Name(judged.reason).removeprefix("AUTH_STATUS_REASON_"),
-            "message": judged.message,
-        }
+        word = pb.AuthStatus.Name(judged.status).removeprefix("AUTH_STATUS_").lower()
+        reason = pb.AuthStatusReason.Name(judged.reason).removeprefix("AUTH_STATUS_REASON_")
+        return {"status": word, "reason": reason, "message": judged.message}
 
     cors = {"allow_origins": settings.origins, "allow_credentials": True, "allow_methods": ["GET", "POST"]}
     app.add_middleware(CORSMiddleware, **cors, allow_headers=["*"])  # Answers with the headers that were asked for.

@@ -29,9 +29,7 @@ class Settings(BaseSettings):
         for origin in self.origins:
             url = urlsplit(origin)
             if url.scheme not in ("http", "https") or f"{url.scheme}://{url.netloc}" != origin:
-                raise ValueError(
-                    f"APP_ORIGINS, PUBLIC_URL: {origin!r} is not an origin such as https://app.example.com"
-                )
+                raise ValueError(f"APP_ORIGINS, PUBLIC_URL: {origin!r} is no origin such as https://app.example.com")
         if self.cookie_samesite == "None" and not self.secure:
             raise ValueError("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
         if self.metabase_token_service_address.startswith("https://") != bool(self.metabase_token_service_tls_ca):

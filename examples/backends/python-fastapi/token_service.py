@@ -17,21 +17,22 @@ DEADLINE_SECONDS = 2.0
 """For an RPC with all its tries."""
 
 RETRIES = {
-    "name": [{"service": "metabase.token.v1.MetabaseTokenService"}],
-    "retryPolicy": {
-        "maxAttempts": 3,
-        "initialBackoff": "0.1s",
-        "maxBackoff": "0.5s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    },
+    "maxAttempts": 3,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "0.5s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
 }
+METHODS = [{"name": [{"service": "metabase.token.v1.MetabaseTokenService"}], "retryPolicy": RETRIES}]
 OPTIONS = [
-    ("grpc.service_config", json.dumps({"methodConfig": [RETRIES]})),
+    ("grpc.service_config", json.dumps({"methodConfig": METHODS})),
     ("grpc.max_reconnect_backoff_ms", 2000),  # Back soon after the service is; the default waits up to 2 minutes.
     ("grpc.keepalive_time_ms", 30_000),  # Notices a peer that vanished without a word.
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
+LOG = logging.getLogger("uvicorn.error")
+"""For operators. What the service says never holds a token."""
+
 BY_CODE = {
     grpc.StatusCode.PERMISSION_DENIED: (403, "NO_ACCESS", "You have no access to these analytics."),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (429, "TOO_MANY_REQUESTS", "Too many people at once; try again."),
@@ -73,10 +74,9 @@ class TokenService:
 
     async def issue(self, person: dict, return_to: str | None = None) -> pb.IssueMetabaseTokenResponse:
         """A token for this person, for this one request: never kept. With `return_to`, also the URL to send them to."""
-        user = pb.User(**{key: person[key] for key in ("id", "email", "first_name", "last_name")})
         request = pb.IssueMetabaseTokenRequest(
             instance=self._instance,
-            user=user,
+            user=pb.User(**{key: person[key] for key in ("id", "email", "first_name", "last_name")}),
             groups=pb.GroupList(names=person["groups"]),
             attributes=person["attributes"],
             return_to=return_to,
@@ -86,14 +86,16 @@ class TokenService:
     async def check(self, jwt: str) -> pb.CheckAuthStatusResponse:
         """What Metabase would say to the token; judged by the service, without an effect."""
         request = pb.CheckAuthStatusRequest(instance=self._instance, jwt=jwt)
-        return await self._answer(self._stub.CheckAuthStatus(request, timeout=DEADLINE_SECONDS))
+        judged = await self._answer(self._stub.CheckAuthStatus(request, timeout=DEADLINE_SECONDS))
+        for warning in judged.warnings:
+            LOG.warning("token service: %s", warning)
+        return judged
 
     async def _answer(self, call):
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            # For operators; the service's messages never hold a token.
-            logging.getLogger("uvicorn.error").warning("token service: %s: %s", error.code().name, error.details())
+            LOG.warning("token service: %s: %s", error.code().name, error.details())
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT and "return_to" in _violated(error):
                 raise Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.") from None
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION and "SHARED_ACCOUNT" in _reasons(error):

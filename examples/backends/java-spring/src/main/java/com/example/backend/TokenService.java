@@ -27,10 +27,12 @@ import metabase.token.v1.TokenService.GroupList;
 import metabase.token.v1.TokenService.IssueMetabaseTokenRequest;
 import metabase.token.v1.TokenService.IssueMetabaseTokenResponse;
 import metabase.token.v1.TokenService.User;
+import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** Asks metabase-token-service for tokens, in bounded time, and says in HTTP what it answers. */
 class TokenService {
+    private static final Logger LOG = LoggerFactory.getLogger(TokenService.class);
     /** For an RPC with all its tries. */
     private static final long DEADLINE_SECONDS = 2;
     private static final Map<String, ?> RETRIES = Map.of("methodConfig", List.of(Map.of(
@@ -80,7 +82,9 @@ class TokenService {
     /** What Metabase would say to the token; judged by the service, without an effect. */
     CheckAuthStatusResponse check(String jwt) {
         var request = CheckAuthStatusRequest.newBuilder().setInstance(instance).setJwt(jwt).build();
-        return ask(stub -> stub.checkAuthStatus(request));
+        var judged = ask(stub -> stub.checkAuthStatus(request));
+        judged.getWarningsList().forEach(warning -> LOG.warn("token service: {}", warning));
+        return judged;
     }
 
     private <T> T ask(Function<MetabaseTokenServiceBlockingStub, T> rpc) {
@@ -92,7 +96,7 @@ class TokenService {
                     .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS));
         } catch (StatusRuntimeException error) {
             // For operators; never holds a token.
-            LoggerFactory.getLogger(TokenService.class).warn("token service: {}", error.getMessage());
+            LOG.warn("token service: {}", error.getMessage());
             throw failure(error);
         }
     }
