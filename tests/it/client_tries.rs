@@ -23,24 +23,31 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::client::person;
 
-/// The next RPCs end in these; all later ones are answered. Counts them all.
 #[derive(Clone, Default)]
-struct Failing(Arc<Mutex<(VecDeque<Status>, Vec<Option<String>>)>>);
+struct Failing(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The next RPCs end in these; all later ones are answered.
+    failures: VecDeque<Status>,
+    /// What each RPC said of its deadline.
+    timeouts: Vec<Option<String>>,
+}
 
 impl Failing {
     fn next<A>(&self, request: &Request<impl Sized>, answer: A) -> Result<Response<A>, Status> {
         let mut state = self.0.lock().unwrap();
         let timeout = request.metadata().get("grpc-timeout").map(|timeout| timeout.to_str().unwrap().to_owned());
-        state.1.push(timeout);
-        state.0.pop_front().map_or_else(|| Ok(Response::new(answer)), Err)
+        state.timeouts.push(timeout);
+        state.failures.pop_front().map_or_else(|| Ok(Response::new(answer)), Err)
     }
 
     fn fail(&self, statuses: impl IntoIterator<Item = Status>) {
-        *self.0.lock().unwrap() = (statuses.into_iter().collect(), Vec::new());
+        *self.0.lock().unwrap() = State { failures: statuses.into_iter().collect(), timeouts: Vec::new() };
     }
 
     fn asked(&self) -> usize {
-        self.0.lock().unwrap().1.len()
+        self.0.lock().unwrap().timeouts.len()
     }
 
     /// A client of such a server.
@@ -99,7 +106,7 @@ async fn unavailable_is_tried_again_up_to_a_bound_and_each_try_says_what_time_is
     failing.fail([unavailable()]);
     assert_eq!(client.issue(request()).await.unwrap().token.expose(), "token");
     assert_eq!(failing.asked(), 2);
-    assert!(failing.0.lock().unwrap().1.iter().all(Option::is_some));
+    assert!(failing.0.lock().unwrap().timeouts.iter().all(Option::is_some));
 
     failing.fail([unavailable(), unavailable()]);
     client.check(CheckRequest::jwt("token")).await.unwrap();
