@@ -10,7 +10,8 @@ import { Metabase, launch, serve, startWorld, temporaryFolder } from "./stage.js
 /** The newest SDK whose package has all of its code. Of later ones, Metabase serves it. */
 const SDK_56 = fileURLToPath(import.meta.resolve("sdk-56"));
 const SCREENSHOTS = `${import.meta.dirname}/.output/`;
-const DEADLINE_MS = 30_000;
+/** Ends what hangs, and decides nothing else: on a machine that builds beside this, a page has taken half a minute. */
+const DEADLINE_MS = 180_000;
 
 /**
  * Filled before the first test. Origins: `app` has the SDK of 56, `foreign` the same where the backend does not accept it,
