@@ -64,27 +64,24 @@ export function tokenService(client, instance) {
   };
 }
 
+const TRY_AGAIN = [503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."];
+const BY_CODE = {
+  [grpc.status.PERMISSION_DENIED]: [403, "NO_ACCESS", "You have no access to these analytics."],
+  [grpc.status.RESOURCE_EXHAUSTED]: [429, "TOO_MANY_REQUESTS", "Too many people at once; try again."],
+  [grpc.status.UNAVAILABLE]: TRY_AGAIN,
+  [grpc.status.CANCELLED]: TRY_AGAIN, // By a server that stops.
+  [grpc.status.DEADLINE_EXCEEDED]: TRY_AGAIN,
+};
+// UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
+const OTHERWISE = [500, "MISCONFIGURED", "Analytics is not set up correctly."];
+
 function failureOf(error) {
   console.warn(`token service: ${error.message}`); // For operators; never holds a token.
-  switch (error.code) {
-    case grpc.status.PERMISSION_DENIED:
-      return new Failure(403, "NO_ACCESS", "You have no access to these analytics.");
-    case grpc.status.RESOURCE_EXHAUSTED:
-      return new Failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
-    case grpc.status.UNAVAILABLE:
-    case grpc.status.CANCELLED: // By a server that stops.
-    case grpc.status.DEADLINE_EXCEEDED:
-      return new Failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
-    case grpc.status.INVALID_ARGUMENT:
-      if (violatedFields(error).includes("return_to"))
-        return new Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.");
-      break;
-    case grpc.status.FAILED_PRECONDITION:
-      if (reasons(error).includes("SHARED_ACCOUNT"))
-        return new Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.");
-  }
-  // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
-  return new Failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
+  if (error.code === grpc.status.INVALID_ARGUMENT && violatedFields(error).includes("return_to"))
+    return new Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.");
+  if (error.code === grpc.status.FAILED_PRECONDITION && reasons(error).includes("SHARED_ACCOUNT"))
+    return new Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.");
+  return new Failure(...(BY_CODE[error.code] ?? OTHERWISE));
 }
 
 // As much of google/rpc/status.proto and error_details.proto as is read here.

@@ -96,21 +96,17 @@ class TokenService:
             return await call
         except grpc.aio.AioRpcError as error:
             LOG.warning("token service: %s: %s", error.code().name, error.details())
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT and "return_to" in _violated(error):
+            if any(violation.field == "return_to" for violation in _violations(error)):
                 raise Failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.") from None
-            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and "SHARED_ACCOUNT" in _reasons(error):
+            if any(info.reason == "SHARED_ACCOUNT" for info in _details(error, ErrorInfo)):
                 raise Failure(409, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own.") from None
             raise Failure(*BY_CODE.get(error.code(), OTHERWISE)) from None
 
 
-def _violated(error: grpc.aio.AioRpcError) -> set[str]:
-    bad_request = BadRequest()
-    status = rpc_status.from_call(error)
-    found = [detail for detail in (status.details if status else []) if detail.Unpack(bad_request)]
-    return {violation.field for _ in found for violation in bad_request.field_violations}
+def _violations(error: grpc.aio.AioRpcError) -> list:
+    return [violation for request in _details(error, BadRequest) for violation in request.field_violations]
 
 
-def _reasons(error: grpc.aio.AioRpcError) -> set[str]:
-    info = ErrorInfo()
-    status = rpc_status.from_call(error)
-    return {info.reason for detail in (status.details if status else []) if detail.Unpack(info)}
+def _details(error: grpc.aio.AioRpcError, kind: type) -> list:
+    details = getattr(rpc_status.from_call(error), "details", [])  # None: nothing but a code and a message.
+    return [message for detail in details if detail.Unpack(message := kind())]
