@@ -25,6 +25,7 @@ pub mod peer;
 pub mod protocol;
 mod refusal;
 mod request_id;
+mod requests;
 mod service;
 pub mod serving;
 mod status;

@@ -1,8 +1,9 @@
 //! Every limit of HTTP/2, and why it is what it is. What is not configurable here is what no operator has reason to change.
 
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
+use super::requests::Requests;
 use crate::config::Limits;
 
 /// Bytes of a request's metadata, which every other limit on headers follows from: h2 refuses what is longer with 431, and
@@ -25,9 +26,9 @@ const MAX_PENDING_ACCEPT_RESETS: usize = 20;
 /// `MadeYouReset` (CVE-2025-8671); a client without errors has none.
 const MAX_LOCAL_ERROR_RESETS: usize = 100;
 
-/// What connections are served with.
-pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// What a connection is served with, which gives its requests to `requests`.
+pub(super) fn builder(limits: &Limits, requests: Requests) -> Builder<Requests> {
+    let mut builder = Builder::new(requests);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)

@@ -3,7 +3,7 @@
 //! A connection leaves by GOAWAY: what is in flight is finished, what comes later goes to a new connection, and no RPC fails.
 //! (tonic's own `max_connection_age` has no jitter, and with a grace period cuts connections off without a GOAWAY.)
 
-use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming as RequestBody;
@@ -18,6 +18,7 @@ use super::{
     activity::{Activity, Followed},
     http2,
     peer::Peer,
+    requests::{Requests, WithRequests},
 };
 use crate::{application::watch_metabase::jittered, config::Limits, telemetry::ConnectionEnd};
 
@@ -69,9 +70,11 @@ where
     let Accepted { connection, mut admitted } = accepted;
     let activity = Arc::new(Activity::new());
     let service = OfConnection { inner: service, peer: connection.connect_info(), activity: Arc::clone(&activity) };
-    let mut connection = pin!(http2::builder(&limits).serve_connection(TokioIo::new(connection), service));
+    let requests = Requests::default();
+    let connection = http2::builder(&limits, requests.clone()).serve_connection(TokioIo::new(connection), service);
+    let mut connection = WithRequests::new(Box::pin(connection), requests);
     let (end, grace) = tokio::select! {
-        ended = connection.as_mut() => return log(ended),
+        ended = &mut connection => return log(ended),
         () = leaving => (ConnectionEnd::Drain, None),
         // Connections that began together, after a restart, do not all come back together.
         () = after(limits.max_connection_age.map(jittered)) => (ConnectionEnd::Age, Some(limits.max_connection_age_grace)),
@@ -83,7 +86,7 @@ where
         }
     };
     admitted.end = end;
-    connection.as_mut().graceful_shutdown();
+    connection.connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => log(ended),
         () = stuck(&activity) => {}
