@@ -36,7 +36,7 @@ pub(super) fn of_issue(error: IssueError) -> Status {
             field: "attributes".to_owned(),
             rule: format!("{error}: send fewer or shorter attributes and groups"),
         }]),
-        IssueError::Sign(error @ SignError::Library) => {
+        IssueError::Sign(error @ SignError::Claims) => {
             tracing::error!(error = &error as &dyn std::error::Error, "A permitted token was not signed");
             with_reason(Code::Internal, "SIGNING_FAILED", "internal error", HashMap::new())
         }
