@@ -445,8 +445,9 @@ async fn every_step_of_a_rotation_is_a_record() {
     stop(served);
     let records = records(&folder.log());
     let steps = of(&records, "rotation_step");
-    let steps: Vec<_> =
-        steps.iter().map(|step| ["instance", "signing", "agreement"].map(|key| step[key].as_str().unwrap())).collect();
+    let steps = steps.iter().map(|step| ["instance", "signing", "agreement"].map(|key| step[key].as_str().unwrap()));
+    // True for a moment where Metabase's secret changes between the probe with the one key and that with the other.
+    let steps: Vec<_> = steps.filter(|step| *step != ["main", "shared_secret", "disagrees"]).collect();
     let expected = [
         ["main", "shared_secret", "agrees"],
         ["main", "next_shared_secret", "agrees"],
