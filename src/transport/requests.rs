@@ -5,7 +5,6 @@
 //! are served by other cores meanwhile.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -30,12 +29,6 @@ impl Requests {
     }
 }
 
-impl fmt::Debug for Requests {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Requests")
-    }
-}
-
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Requests {
     fn execute(&self, request: F) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(request));
@@ -43,7 +36,6 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Requests {
 }
 
 /// A connection with its requests. When it ends, so do those that nobody waits for any more.
-#[derive(Debug)]
 pub(super) struct WithRequests<C> {
     pub(super) connection: C,
     arriving: Requests,

@@ -3,7 +3,7 @@
 //! A connection leaves by GOAWAY: what is in flight is finished, what comes later goes to a new connection, and no RPC fails.
 //! (tonic's own `max_connection_age` has no jitter, and with a grace period cuts connections off without a GOAWAY.)
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming as RequestBody;
@@ -71,8 +71,9 @@ where
     let activity = Arc::new(Activity::new());
     let service = OfConnection { inner: service, peer: connection.connect_info(), activity: Arc::clone(&activity) };
     let requests = Requests::default();
-    let connection = http2::builder(&limits, requests.clone()).serve_connection(TokioIo::new(connection), service);
-    let mut connection = WithRequests::new(Box::pin(connection), requests);
+    let connection =
+        pin!(http2::builder(&limits, requests.clone()).serve_connection(TokioIo::new(connection), service));
+    let mut connection = WithRequests::new(connection, requests);
     let (end, grace) = tokio::select! {
         ended = &mut connection => return log(ended),
         () = leaving => (ConnectionEnd::Drain, None),
