@@ -1,5 +1,5 @@
-//! The audit log: a task gathers what is recorded at the same time, and one thread chains it and writes it at once (group
-//! commit).
+//! The audit log: a task gathers what is recorded at the same time; it is chained and written at once (group commit), by the task
+//! itself or, where a write may wait, by a thread.
 
 mod chain;
 mod datagram_sink;
@@ -24,7 +24,7 @@ use self::{
     chain::Chain,
     datagram_sink::DatagramSink,
     file_sink::FileSink,
-    gather::gather,
+    gather::{Hand, gather},
     stdout_sink::StdoutSink,
     writer::{Sink, Writer},
 };
@@ -104,10 +104,15 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
     };
     let (audit, queue) = Audit::new(Arc::clone(&clock), people, metrics.clone());
     let writer = Writer::new(sink, chain, clock, metrics.clone());
-    let (batches, to_write) = mpsc::channel(1);
-    let thread = thread::Builder::new().name("audit-log".to_owned());
-    thread.spawn(move || writer.run(to_write)).map_err(AuditError::Thread)?;
-    tokio::spawn(gather(queue, batches, metrics));
+    let hand = if writer.is_quick() {
+        Hand::Own(Box::new(writer))
+    } else {
+        let (batches, to_write) = mpsc::channel(1);
+        let thread = thread::Builder::new().name("audit-log".to_owned());
+        thread.spawn(move || writer.run(to_write)).map_err(AuditError::Thread)?;
+        Hand::Thread(batches)
+    };
+    tokio::spawn(gather(queue, hand, metrics));
     Ok(audit)
 }
 

@@ -1,7 +1,10 @@
 //! The hash chain: every record holds its number, the hash of the record before it, and the hash of itself, so that nobody changes,
 //! removes or moves a record in the midst of the log unseen.
 
+use std::io::Write as _;
+
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 
 /// The last record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,28 +17,72 @@ pub(super) struct Chain {
 /// SHA-256, all zero before the first record.
 pub(super) type Hash = [u8; 32];
 
-/// A record as it is written, without the line break.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) text: Vec<u8>,
+/// Records as they are written, each with a line break behind it.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    text: Vec<u8>,
+    ends: Vec<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// Of the text, with the line break.
+    len: usize,
     /// With this record as the last.
-    pub(super) chain: Chain,
+    chain: Chain,
+}
+
+impl Lines {
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All of them.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Each by itself, without its line break.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|index| &self.text[self.bytes(index)..self.bytes(index + 1) - 1])
+    }
+
+    /// Of the first `count` lines.
+    pub(super) fn bytes(&self, count: usize) -> usize {
+        count.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |end| end.len)
+    }
+
+    /// With the first `count` lines written; none without any.
+    pub(super) fn chain(&self, count: usize) -> Option<Chain> {
+        Some(self.ends.get(count.checked_sub(1)?)?.chain)
+    }
 }
 
 /// Characters of what closes a line: `,"hash":"`, 64 digits, `"}`.
 const SEAL_LEN: usize = 9 + 64 + 2;
 
 impl Chain {
-    /// The JSON object `body` as the next record.
-    pub(super) fn append(&mut self, body: &[u8]) -> Line {
+    /// Puts the JSON object `body` behind `lines` as the next record.
+    pub(super) fn append(&mut self, body: &[u8], lines: &mut Lines) {
         let number = self.number + 1;
-        let mut text = Vec::with_capacity(body.len() + 200);
+        let Lines { text, ends } = lines;
+        let begin = text.len();
         text.extend_from_slice(body.strip_suffix(b"}").unwrap_or(body));
-        text.extend_from_slice(format!(",\"seq\":{number},\"prev\":\"{}\"", hex(&self.hash)).as_bytes());
-        let hash = sha256(&text);
-        text.extend_from_slice(format!(",\"hash\":\"{}\"}}", hex(&hash)).as_bytes());
+        // Writing to a Vec does not fail.
+        let _ = write!(text, ",\"seq\":{number},\"prev\":\"");
+        text.extend_from_slice(&digits(&self.hash));
+        text.push(b'"');
+        let hash = sha256(&text[begin..]);
+        text.extend_from_slice(b",\"hash\":\"");
+        text.extend_from_slice(&digits(&hash));
+        text.extend_from_slice(b"\"}\n");
         *self = Self { number, hash };
-        Line { text, chain: *self }
+        ends.push(End { len: text.len(), chain: *self });
     }
 
     /// The record's place and hash, if it hashes to what it says, and the hash that it says the record before it has.
@@ -66,22 +113,19 @@ fn sha256(bytes: &[u8]) -> Hash {
     hash
 }
 
+/// In hexadecimal.
+fn digits(hash: &Hash) -> [u8; 64] {
+    let mut digits = [0; 64];
+    HEXLOWER.encode_mut(hash, &mut digits);
+    digits
+}
+
 pub(super) fn hex(hash: &Hash) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = hash.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    digits.map(char::from).collect()
+    HEXLOWER.encode(hash)
 }
 
 fn from_hex(text: &str) -> Option<Hash> {
-    let mut hash = [0; 32];
-    // Digits only: the parser of numbers below would take a sign.
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -96,9 +140,10 @@ mod tests {
     #[test]
     fn a_record_is_read_back_and_one_that_none_can_follow_is_none() {
         let mut chain = Chain::default();
-        let line = chain.append(br#"{"event":"log_opened"}"#);
-        let (read, previous, record) = Chain::read(&line.text).unwrap();
-        assert_eq!((read, previous), (line.chain, [0; 32]));
+        let mut lines = Lines::default();
+        chain.append(br#"{"event":"log_opened"}"#, &mut lines);
+        let (read, previous, record) = Chain::read(lines.iter().next().unwrap()).unwrap();
+        assert_eq!((read, previous), (chain, [0; 32]));
         assert_eq!(record["event"], "log_opened");
         let zeros = "0".repeat(64);
         let last = sealed(&format!("{{\"seq\":{},\"prev\":\"{zeros}\"", u64::MAX));

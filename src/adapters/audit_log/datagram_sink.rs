@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::chain::Line;
+use super::chain::Lines;
 
 /// For one datagram: with a receiver that does not read, tokens are refused rather than held up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,9 +45,9 @@ impl DatagramSink {
     }
 
     /// How many of the lines are sent, from the first on, and why not all.
-    pub(super) fn write(&mut self, lines: &[Line]) -> (usize, Option<io::Error>) {
+    pub(super) fn write(&mut self, lines: &Lines) -> (usize, Option<io::Error>) {
         for (index, line) in lines.iter().enumerate() {
-            if let Err(error) = self.send(&line.text) {
+            if let Err(error) = self.send(line) {
                 self.socket = None;
                 return (index, Some(error));
             }

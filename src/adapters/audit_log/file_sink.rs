@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::chain::{Chain, Line};
+use super::chain::{Chain, Lines};
 
 /// Bytes at the end of a file in which its last record is looked for; a record has a few hundred.
 const MAX_TAIL: u64 = 1024 * 1024;
@@ -76,23 +76,24 @@ impl FileSink {
         &self.path
     }
 
+    /// Whether a write only copies into memory, so that whoever serves requests may do it: to a file of this machine, whose disk
+    /// is not waited for. Over a network, a server that is gone makes it wait for ever.
+    pub(super) fn is_quick(&self) -> bool {
+        !self.is_synced && is_of_this_machine(&self.file)
+    }
+
     /// Writes all lines, or none.
     ///
     /// # Errors
     /// None is written.
-    pub(super) fn write(&mut self, lines: &[Line]) -> io::Result<()> {
-        let size = lines.iter().map(|line| line.text.len() + 1).sum();
-        let mut text = Vec::with_capacity(size);
-        for line in lines {
-            text.extend_from_slice(&line.text);
-            text.push(b'\n');
-        }
+    pub(super) fn write(&mut self, lines: &Lines) -> io::Result<()> {
+        let text = lines.text();
         if self.is_torn {
             self.file.set_len(self.len)?;
             self.is_torn = false;
         }
         let written =
-            self.file.write_all(&text).and_then(|()| if self.is_synced { self.file.sync_data() } else { Ok(()) });
+            self.file.write_all(text).and_then(|()| if self.is_synced { self.file.sync_data() } else { Ok(()) });
         match written {
             Ok(()) => {
                 self.len += text.len() as u64;
@@ -219,6 +220,25 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"))
+}
+
+#[cfg(target_os = "linux")]
+fn is_of_this_machine(file: &File) -> bool {
+    const LOCAL: [libc::c_long; 7] = [
+        libc::BTRFS_SUPER_MAGIC,
+        libc::EXT4_SUPER_MAGIC,
+        libc::F2FS_SUPER_MAGIC,
+        libc::OVERLAYFS_SUPER_MAGIC,
+        libc::TMPFS_MAGIC,
+        libc::XFS_SUPER_MAGIC,
+        0x2fc1_2fc1, // ZFS, which the C library does not know.
+    ];
+    rustix::fs::fstatfs(file).is_ok_and(|system| LOCAL.contains(&system.f_type))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn is_of_this_machine(_: &File) -> bool {
+    false
 }
 
 fn id(metadata: &Metadata) -> (u64, u64) {

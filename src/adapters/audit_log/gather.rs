@@ -1,7 +1,7 @@
 //! Gathers what is recorded at the same time, so that one write serves all of it, and tells everyone what became of their record.
 //!
-//! Why not in the writer's thread: it would be woken for the first record of many, and on a busy processor take the turn of
-//! those that are about to bring the others.
+//! Where a write cannot wait, it is done here: to wake a thread for it, and to be woken by that, takes longer than the write. All
+//! others are for a thread.
 
 use std::sync::atomic::Ordering;
 
@@ -10,6 +10,7 @@ use tokio::{
     task::yield_now,
 };
 
+use super::writer::{Writer, Written};
 use crate::{
     application::audit::{Entry, Queue},
     telemetry::AuditMetrics,
@@ -19,7 +20,7 @@ use crate::{
 const MAX_BATCH: usize = 512;
 
 /// What is written at once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     /// JSON objects, in order.
     pub(super) bodies: Vec<Vec<u8>>,
@@ -27,20 +28,36 @@ pub(super) struct Batch {
     pub(super) missing: u64,
     /// Whether the record that closes the log follows.
     pub(super) closes: bool,
-    pub(super) written: oneshot::Sender<Written>,
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Written {
-    /// Of its bodies, from the first on.
-    pub(super) count: usize,
-    /// Whether those that are missing are on record.
-    pub(super) is_marked: bool,
+/// Who writes.
+pub(super) enum Hand {
+    /// This task.
+    Own(Box<Writer>),
+    /// A thread, which may wait.
+    Thread(mpsc::Sender<(Batch, oneshot::Sender<Written>)>),
+}
+
+impl Hand {
+    async fn write(&mut self, batch: Batch) -> Written {
+        match self {
+            Self::Own(writer) => writer.write(batch),
+            Self::Thread(batches) => {
+                let (written, is_written) = oneshot::channel();
+                // A writer that is gone has written nothing.
+                match batches.send((batch, written)).await {
+                    Ok(()) => is_written.await.unwrap_or_default(),
+                    Err(_) => Written::default(),
+                }
+            }
+        }
+    }
 }
 
 /// Until the log is closed.
-pub(super) async fn gather(Queue { mut entries, lost }: Queue, batches: mpsc::Sender<Batch>, metrics: AuditMetrics) {
+pub(super) async fn gather(Queue { mut entries, lost }: Queue, mut hand: Hand, metrics: AuditMetrics) {
+    // The log begins with the process, and not with its first decision.
+    hand.write(Batch::default()).await;
     let mut gathered = Vec::with_capacity(MAX_BATCH);
     while entries.recv_many(&mut gathered, MAX_BATCH).await > 0 {
         // Behind all requests that are ready to bring their records.
@@ -67,13 +84,8 @@ pub(super) async fn gather(Queue { mut entries, lost }: Queue, batches: mpsc::Se
             }
         }
         let missing = lost.swap(0, Ordering::Relaxed);
-        let (written, is_written) = oneshot::channel();
-        let batch = Batch { bodies, missing, closes: closed.is_some(), written };
-        // A writer that is gone has written nothing.
-        let Written { count, is_marked } = match batches.send(batch).await {
-            Ok(()) => is_written.await.unwrap_or_default(),
-            Err(_) => Written::default(),
-        };
+        let batch = Batch { bodies, missing, closes: closed.is_some() };
+        let Written { count, is_marked } = hand.write(batch).await;
         let unwritten = waiting.iter().skip(count).filter(|written| written.is_none()).count();
         let still_missing = if is_marked { 0 } else { missing } + unwritten as u64;
         lost.fetch_add(still_missing, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd as _,
 };
 
-use super::chain::Line;
+use super::chain::Lines;
 
 pub(super) struct StdoutSink<W = File> {
     out: W,
@@ -51,22 +51,14 @@ impl<W: Write> StdoutSink<W> {
         error.map_or(Ok(()), Err)
     }
 
-    pub(super) fn write(&mut self, lines: &[Line]) -> Progress {
-        let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied().chain([b'\n'])).collect();
-        let (written, error) = self.write_bytes(&text);
-        let (mut begin, mut whole) = (0, 0);
-        for line in lines {
-            let end = begin + line.text.len() + 1;
-            if end > written {
-                break;
-            }
-            (begin, whole) = (end, whole + 1);
+    pub(super) fn write(&mut self, lines: &Lines) -> Progress {
+        let (written, error) = self.write_bytes(lines.text());
+        let whole = (0..lines.len()).take_while(|index| lines.bytes(index + 1) <= written).count();
+        let is_torn = written > lines.bytes(whole);
+        if is_torn {
+            self.rest = lines.text()[written..lines.bytes(whole + 1)].to_vec();
         }
-        let torn = lines.get(whole).filter(|_| written > begin);
-        if let Some(line) = torn {
-            self.rest = text[written..=begin + line.text.len()].to_vec();
-        }
-        Progress { whole, begun: whole + usize::from(torn.is_some()), error }
+        Progress { whole, begun: whole + usize::from(is_torn), error }
     }
 
     /// How many bytes are written, and why not all.
@@ -110,12 +102,16 @@ mod tests {
         }
     }
 
+    fn following(mut chain: Chain, count: usize) -> Lines {
+        let mut lines = Lines::default();
+        (0..count).for_each(|_| chain.append(b"{\"event\":\"x\"}", &mut lines));
+        lines
+    }
+
     #[test]
     fn wherever_a_write_ends_every_line_is_there_once_and_whole() {
-        let mut chain = Chain::default();
-        let lines: Vec<Line> = (0..3).map(|_| chain.append(b"{\"event\":\"x\"}")).collect();
-        let expected: Vec<u8> = lines.iter().flat_map(|line| [line.text.as_slice(), b"\n"].concat()).collect();
-        for room in 0..expected.len() {
+        let lines = following(Chain::default(), 3);
+        for room in 0..lines.text().len() {
             let mut sink = StdoutSink::new(Narrow { taken: Vec::new(), room });
             let Progress { whole, begun, error } = sink.write(&lines);
             assert!(error.is_some() && whole <= begun && begun <= whole + 1, "{room}: {whole} {begun}");
@@ -124,8 +120,9 @@ mod tests {
             let _ = sink.finish_line();
             sink.out.room = usize::MAX;
             sink.finish_line().unwrap();
-            assert!(sink.write(&lines[begun..]).error.is_none(), "{room}");
-            assert_eq!(sink.out.taken, expected, "{room}");
+            let rest = following(lines.chain(begun).unwrap_or_default(), 3 - begun);
+            assert!(sink.write(&rest).error.is_none(), "{room}");
+            assert_eq!(sink.out.taken, lines.text(), "{room}");
         }
     }
 }

@@ -115,17 +115,16 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{chain::Lines, *};
 
     #[test]
     fn counts_of_lost_records_that_nobody_can_have_lost_stop_nothing() {
-        let (mut chain, mut log) = (Chain::default(), Vec::new());
+        let (mut chain, mut log) = (Chain::default(), Lines::default());
         let lost = format!("{{\"event\":\"records_lost\",\"count\":{}}}", u64::MAX);
         for body in ["{\"event\":\"log_opened\"}", &lost, &lost, "{\"event\":\"log_closed\"}"] {
-            log.extend(chain.append(body.as_bytes()).text);
-            log.push(b'\n');
+            chain.append(body.as_bytes(), &mut log);
         }
-        let verified = verify(&*log).unwrap();
+        let verified = verify(log.text()).unwrap();
         assert_eq!((verified.records, verified.lost, verified.is_closed), (4, u64::MAX, true));
     }
 }

@@ -5,13 +5,13 @@
 
 use std::{io, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    chain::{Chain, Line},
+    chain::{Chain, Lines},
     datagram_sink::DatagramSink,
     file_sink::FileSink,
-    gather::{Batch, Written},
+    gather::Batch,
     stdout_sink::{Progress, StdoutSink},
 };
 use crate::{application::Clock, telemetry::AuditMetrics};
@@ -33,10 +33,21 @@ impl Sink {
     }
 }
 
-/// The one thread that may wait for a disk.
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// Of its bodies, from the first on.
+    pub(super) count: usize,
+    /// Whether those that are missing are on record.
+    pub(super) is_marked: bool,
+}
+
+/// The one that writes.
 pub(super) struct Writer {
     sink: Sink,
     chain: Chain,
+    /// Kept for its room.
+    lines: Lines,
     clock: Arc<dyn Clock>,
     metrics: AuditMetrics,
     is_failing: bool,
@@ -45,24 +56,28 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) const fn new(sink: Sink, chain: Chain, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Self {
-        Self { sink, chain, clock, metrics, is_failing: false, is_opened: false }
+    pub(super) fn new(sink: Sink, chain: Chain, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Self {
+        Self { sink, chain, lines: Lines::default(), clock, metrics, is_failing: false, is_opened: false }
     }
 
-    pub(super) fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
-        // The log begins with the process, and not with its first decision.
-        self.write(&[], 0);
-        while let Some(Batch { mut bodies, missing, closes, written }) = batches.blocking_recv() {
-            if closes {
-                bodies.push(self.event("log_closed", None));
-            }
+    /// Whether no write waits for anything.
+    pub(super) fn is_quick(&self) -> bool {
+        matches!(&self.sink, Sink::File(sink) if sink.is_quick())
+    }
+
+    pub(super) fn run(mut self, mut batches: mpsc::Receiver<(Batch, oneshot::Sender<Written>)>) {
+        while let Some((batch, written)) = batches.blocking_recv() {
             // Whoever gathers has gone with the process.
-            let _ = written.send(self.write(&bodies, missing));
+            let _ = written.send(self.write(batch));
         }
     }
 
-    fn write(&mut self, bodies: &[Vec<u8>], missing: u64) -> Written {
-        let result = self.try_write(bodies, missing);
+    pub(super) fn write(&mut self, batch: Batch) -> Written {
+        let Batch { mut bodies, missing, closes } = batch;
+        if closes {
+            bodies.push(self.event("log_closed", None));
+        }
+        let result = self.try_write(&bodies, missing);
         let (count, is_marked, error) = match result {
             Ok(written) => written,
             Err(error) => (0, false, Some(error)),
@@ -108,23 +123,25 @@ impl Writer {
         if missing > 0 {
             own.push(self.event("records_lost", Some(("count", missing.into()))));
         }
-        let lines: Vec<Line> = own.iter().chain(bodies).map(|body| chain.append(body)).collect();
-        if lines.is_empty() {
+        if own.is_empty() && bodies.is_empty() {
             return Ok((0, true, None));
         }
+        self.lines.clear();
+        own.iter().chain(bodies).for_each(|body| chain.append(body, &mut self.lines));
+        let lines = &self.lines;
         let Progress { whole: count, begun, error } = match &mut self.sink {
             Sink::Datagram(sink) => {
-                let (sent, error) = sink.write(&lines);
+                let (sent, error) = sink.write(lines);
                 Progress { whole: sent, begun: sent, error }
             }
-            Sink::File(sink) => match sink.write(&lines) {
+            Sink::File(sink) => match sink.write(lines) {
                 Ok(()) => Progress { whole: lines.len(), begun: lines.len(), error: None },
                 Err(error) => Progress { whole: 0, begun: 0, error: Some(error) },
             },
-            Sink::Stdout(sink) => sink.write(&lines),
+            Sink::Stdout(sink) => sink.write(lines),
         };
-        if let Some(last) = begun.checked_sub(1).and_then(|last| lines.get(last)) {
-            self.chain = last.chain;
+        if let Some(chain) = lines.chain(begun) {
+            self.chain = chain;
             self.is_opened = true;
         }
         Ok((count.saturating_sub(own.len()), begun >= own.len(), error))

@@ -1,8 +1,9 @@
 //! Names for people that only the holder of a key can tell from others.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
 
 use super::SharedSecret;
 
@@ -23,12 +24,7 @@ impl PseudonymKey {
     #[must_use]
     pub fn pseudonym(&self, kind: &str, text: &str) -> String {
         let tag = hmac::sign(&self.0, &[kind.as_bytes(), &[0], text.as_bytes()].concat());
-        let mut out = String::with_capacity(2 * Self::LEN);
-        for byte in &tag.as_ref()[..Self::LEN] {
-            // Writing to a String does not fail.
-            let _ = write!(out, "{byte:02x}");
-        }
-        out
+        HEXLOWER.encode(&tag.as_ref()[..Self::LEN])
     }
 
     /// The first 128 bits of the HMAC-SHA256 of all parts, each behind its length in four bytes, so that no two lists of parts are
