@@ -94,15 +94,13 @@ pub struct Parts {
 /// # Panics
 /// Never: the descriptor sets that reflection decodes are compiled in.
 #[must_use]
-pub fn services(parts: Parts) -> Observe<GrpcOnly<Routes>> {
+pub fn services(parts: Parts) -> Observe<GrpcOnly<Limited<Routes>>> {
     let service = TokenService::new(parts.issue_token, parts.check_auth_status, Arc::clone(&parts.metrics));
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
     let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit, &parts.limits));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
-    // Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
-    let service = Limited::new(service, Arc::new(Room::new(&parts.limits, Arc::clone(&parts.metrics))));
     let mut routes = Routes::new(service).add_service(parts.health.service());
     if parts.reflection {
         let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
@@ -112,7 +110,9 @@ pub fn services(parts: Parts) -> Observe<GrpcOnly<Routes>> {
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
     let arrivals = Arrivals::new(&parts.limits, Some(Arc::clone(&parts.generations)));
-    Observe::new(GrpcOnly::new(routes.prepare()), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
+    let room = Room::new(&parts.limits, Arc::clone(&parts.metrics));
+    let limited = Limited::new(routes.prepare(), room);
+    Observe::new(GrpcOnly::new(limited), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
 }
 
 /// What the probe listener answers: health and nothing else.

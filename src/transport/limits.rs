@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
-use tonic::{Code, body::Body, server::NamedService};
+use tonic::{Code, body::Body};
 use tower::Service;
 
 use super::{
@@ -23,10 +23,10 @@ use super::{
     refusal::Refusal,
     status,
 };
-use crate::{config::Limits, telemetry::Metrics};
-
-/// The RPC that may wait for Metabase.
-const CHECK: &str = "metabase.token.v1.MetabaseTokenService/CheckAuthStatus";
+use crate::{
+    config::Limits,
+    telemetry::{Metrics, RPCS},
+};
 
 /// The room for all connections together. Each RPC has its own: one that waits for Metabase takes none from the other.
 #[derive(Debug)]
@@ -43,31 +43,26 @@ impl Room {
         Self { issue: room(), check: room(), deadline: limits.deadline, metrics }
     }
 
-    fn take(&self, method: &'static str) -> Option<OwnedSemaphorePermit> {
-        let room = if method == CHECK { &self.check } else { &self.issue };
-        let permit = Arc::clone(room).try_acquire_owned().ok();
-        if permit.is_none() {
-            self.metrics.load.rpc_shed(method);
-        }
-        permit
+    /// Of an RPC; none for what is never refused.
+    fn of(&self, method: &'static str) -> Option<&Arc<Semaphore>> {
+        let [issue, check] = RPCS;
+        [(issue, &self.issue), (check, &self.check)].into_iter().find(|(rpc, _)| *rpc == method).map(|(_, room)| room)
     }
 }
 
-/// A service whose RPCs are limited.
+/// The services, of which the RPCs of this project are limited.
+///
+/// Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
 #[derive(Clone, Debug)]
-pub(super) struct Limited<S> {
+pub struct Limited<S> {
     inner: S,
     room: Arc<Room>,
 }
 
 impl<S> Limited<S> {
-    pub(super) const fn new(inner: S, room: Arc<Room>) -> Self {
-        Self { inner, room }
+    pub(super) fn new(inner: S, room: Room) -> Self {
+        Self { inner, room: Arc::new(room) }
     }
-}
-
-impl<S: NamedService> NamedService for Limited<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<Request<Body>> for Limited<S>
@@ -83,7 +78,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(permit) = self.room.take(method(request.uri().path())) else {
+        let method = method(request.uri().path());
+        let Some(room) = self.room.of(method) else {
+            return Answer::Unlimited { answer: self.inner.call(request) };
+        };
+        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
+            self.room.metrics.load.rpc_shed(method);
             return Answer::Shed { refusal: Refusal::new(request, status::overloaded_answer()) };
         };
         let deadline = deadline::of(request.headers(), self.room.deadline);
@@ -96,9 +96,10 @@ pin_project! {
     /// The answer to a request, in time or not.
     #[project = AnswerProjection]
     #[derive(Debug)]
-    pub(super) enum Answer<F> {
+    pub enum Answer<F> {
         Served { #[pin] answer: F, #[pin] deadline: Sleep, _permit: OwnedSemaphorePermit },
         Shed { #[pin] refusal: Refusal },
+        Unlimited { #[pin] answer: F },
     }
 }
 
@@ -122,6 +123,7 @@ where
                 Poll::Ready(Ok(status::deadline_exceeded().into_http()))
             }
             AnswerProjection::Shed { refusal } => refusal.poll(cx).map(Ok),
+            AnswerProjection::Unlimited { answer } => answer.poll(cx),
         }
     }
 }

@@ -202,8 +202,9 @@ async fn verify_finds_a_flipped_byte_a_removed_line_and_a_swapped_pair() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_token_that_anybody_received_is_in_the_log_of_a_killed_service() {
-    for round in 0..3 {
-        let folder = Folder::file();
+    for (round, durability) in (0..).zip(["written", "synced", "written"]) {
+        let sink = format!("sink = {{ file = \"AUDIT_FILE\" }}\nsubject = \"plain\"\ndurability = \"{durability}\"");
+        let folder = Folder::new(&sink);
         let served = folder.serve();
         let clients: Vec<_> = (0..4)
             .map(|_| {

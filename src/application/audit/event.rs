@@ -183,6 +183,9 @@ impl<'a> Grant<'a> {
     }
 }
 
+/// Room for the record of a token with a few groups and attributes.
+const USUAL_BYTES: usize = 512;
+
 /// A record as it stands in the log, but for what the writer adds.
 #[derive(Serialize)]
 struct Record<'a> {
@@ -207,8 +210,11 @@ impl Event<'_> {
 
     /// A JSON object that says when it happened, in UTC.
     pub(super) fn to_json(&self, now: UnixTime) -> Vec<u8> {
-        serde_json::to_vec(&Record { time: time(now), event: self })
-            .unwrap_or_else(|_| b"{\"event\":\"unreadable\"}".to_vec())
+        let mut record = Vec::with_capacity(USUAL_BYTES);
+        match serde_json::to_writer(&mut record, &Record { time: time(now), event: self }) {
+            Ok(()) => record,
+            Err(_) => b"{\"event\":\"unreadable\"}".to_vec(),
+        }
     }
 }
 
