@@ -1,217 +1,127 @@
-// The HTTP side: sign-in of demo people, and the endpoint that Metabase's SDK and interactive embedding call.
+// A backend for Metabase's SDK and interactive embedding: settings, the connection to the token service, and the server.
+// What it answers is in backend.go.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
-	"mime"
 	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
+	"github.com/caarlos0/env/v11"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	pb "backend/tokenpb"
 )
 
-// Person is an entry of the user database.
-type Person struct {
-	ID         string            `json:"id"`
-	Email      string            `json:"email"`
-	FirstName  string            `json:"first_name"`
-	LastName   string            `json:"last_name"`
-	Groups     []string          `json:"groups"`
-	Attributes map[string]string `json:"attributes"`
+// Settings are what the environment says; ../README.md lists every variable. Of the people and the CA, env reads the files.
+type Settings struct {
+	Listen      string   `env:"LISTEN" envDefault:"127.0.0.1:8000"`
+	PublicURL   string   `env:"PUBLIC_URL" envDefault:"http://localhost:8000"`
+	AppOrigins  []string `env:"APP_ORIGINS" envDefault:"http://localhost:3001"`
+	SameSite    string   `env:"COOKIE_SAMESITE" envDefault:"Lax"`
+	People      string   `env:"PEOPLE_FILE,file" envDefault:"../people.json"`
+	Instance    string   `env:"METABASE_INSTANCE"`
+	Address     url.URL  `env:"METABASE_TOKEN_SERVICE_ADDRESS" envDefault:"http://127.0.0.1:50051"`
+	CA          string   `env:"METABASE_TOKEN_SERVICE_TLS_CA,file"`
+	Certificate string   `env:"METABASE_TOKEN_SERVICE_TLS_CERTIFICATE"`
+	Key         string   `env:"METABASE_TOKEN_SERVICE_TLS_KEY"`
 }
 
-// Backend is what requests need to be answered.
-type Backend struct {
-	settings Settings
-	people   map[string]Person   // Yours: the user database.
-	sessions *scs.SessionManager // Yours: with a store that outlives the process.
-	service  pb.MetabaseTokenServiceClient
-}
+// origins are whose pages may read answers: the app's, and this backend's own.
+func (s Settings) origins() []string { return append(s.AppOrigins, s.PublicURL) }
 
-func newBackend(settings Settings, people map[string]Person, service pb.MetabaseTokenServiceClient) *Backend {
-	sessions := scs.New() // HttpOnly and SameSite=Lax, unless told otherwise.
-	sessions.Lifetime = 8 * time.Hour
-	if sessions.Cookie.Secure = settings.Secure; settings.Secure {
-		sessions.Cookie.Name = "__Host-session" // The prefix keeps sibling subdomains from planting a session of their own.
+func (s Settings) secure() bool { return strings.HasPrefix(s.PublicURL, "https://") }
+
+var sameSite = map[string]http.SameSite{"Lax": http.SameSiteLaxMode, "None": http.SameSiteNoneMode}
+
+// check finds what would be unsafe, or what browsers would not follow.
+func (s Settings) check() error {
+	for _, origin := range s.origins() {
+		if u, err := url.Parse(origin); err != nil || u.Scheme+"://"+u.Host != origin || u.Host == "" {
+			return fmt.Errorf("APP_ORIGINS, PUBLIC_URL: %q is not an origin such as https://app.example.com", origin)
+		}
 	}
-	if settings.CrossSite {
-		sessions.Cookie.SameSite = http.SameSiteNoneMode
+	switch {
+	case sameSite[s.SameSite] == 0:
+		return fmt.Errorf("COOKIE_SAMESITE: %q must be Lax or None", s.SameSite)
+	case s.SameSite == "None" && !s.secure():
+		return errors.New("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
+	case (s.Certificate != "") != (s.Key != ""):
+		return errors.New("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
+	case (s.Address.Scheme == "https") != (s.CA != ""):
+		return errors.New("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS")
 	}
-	return &Backend{settings, people, sessions, service}
+	return nil
 }
 
-func (b *Backend) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /login", b.login)
-	mux.HandleFunc("POST /logout", b.logout)
-	mux.HandleFunc("GET /sso/metabase", b.signedIn(b.sso))
-	mux.HandleFunc("GET /sso/metabase/status", b.signedIn(b.status))
-	return b.guard(b.sessions.LoadAndSave(mux))
-}
+// A deadline for each RPC with all its tries; only what certainly was not answered is tried again.
+//
+//go:embed service-config.json
+var serviceConfig string
 
-// guard is CORS with credentials, for exactly the origins configured; the answers are never stored.
-func (b *Backend) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Add("Vary", "Origin")
-		if origin := r.Header.Get("Origin"); origin != "" {
-			// CORS only hides answers; this keeps other sites from signing people in and out.
-			if !slices.Contains(b.settings.Origins, origin) {
-				fail(w, http.StatusForbidden, "FOREIGN_ORIGIN", "Not from this site.")
-				return
+// connect connects when first asked. Plaintext is for a mesh's sidecar, or this machine.
+func connect(s Settings) (*grpc.ClientConn, error) {
+	security := insecure.NewCredentials()
+	if s.CA != "" {
+		config := &tls.Config{RootCAs: x509.NewCertPool()}
+		config.RootCAs.AppendCertsFromPEM([]byte(s.CA))
+		if s.Certificate != "" {
+			// Read at each handshake, so that a renewed certificate is taken up.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				pair, err := tls.LoadX509KeyPair(s.Certificate, s.Key)
+				return &pair, err
 			}
-			w.Header().Set("Access-Control-Allow-Origin", origin)
-			w.Header().Set("Access-Control-Allow-Credentials", "true")
 		}
-		if r.Method == http.MethodOptions {
-			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-			w.Header().Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// signedIn hands on who is asking: the session says so, and nothing else in the request.
-func (b *Backend) signedIn(next func(http.ResponseWriter, *http.Request, Person)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		person, found := b.people[b.sessions.GetString(r.Context(), "user")]
-		if !found {
-			fail(w, http.StatusUnauthorized, "NOT_SIGNED_IN", "Sign in first.")
-			return
-		}
-		next(w, r, person)
+		security = credentials.NewTLS(config)
 	}
-}
-
-func (b *Backend) login(w http.ResponseWriter, r *http.Request) {
-	var body struct{ User string }
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind != "application/json" || json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&body) != nil {
-		fail(w, http.StatusBadRequest, "INVALID_REQUEST", `Send {"user": "…"} as JSON.`)
-		return
-	}
-	// Yours: prove who it is. The demo believes a name.
-	if _, found := b.people[body.User]; !found {
-		fail(w, http.StatusUnauthorized, "UNKNOWN_USER", "There is no such person.")
-		return
-	}
-	if err := b.sessions.RenewToken(r.Context()); err != nil {
-		fail(w, http.StatusInternalServerError, "NO_SESSION", "Nobody can sign in at the moment.")
-		return
-	}
-	b.sessions.Put(r.Context(), "user", body.User)
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (b *Backend) logout(w http.ResponseWriter, r *http.Request) {
-	if err := b.sessions.Destroy(r.Context()); err != nil {
-		fail(w, http.StatusInternalServerError, "NO_SESSION", "Nobody can sign out at the moment.")
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (b *Backend) sso(w http.ResponseWriter, r *http.Request, person Person) {
-	wantsJSON, returnTo := ssoQuery(r.URL.RawQuery)
-	if wantsJSON {
-		if token, err := b.issue(r.Context(), person, nil); err != nil {
-			failed(w, err)
-		} else {
-			answer(w, http.StatusOK, map[string]string{"jwt": token.GetJwt()})
-		}
-	} else if token, err := b.issue(r.Context(), person, &returnTo); err != nil {
-		failed(w, err)
-	} else {
-		http.Redirect(w, r, token.GetSsoUrl(), http.StatusFound)
-	}
-}
-
-func (b *Backend) status(w http.ResponseWriter, r *http.Request, person Person) {
-	token, err := b.issue(r.Context(), person, nil)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	credential := &pb.CheckAuthStatusRequest_Jwt{Jwt: token.GetJwt()}
-	request := &pb.CheckAuthStatusRequest{Instance: b.settings.Instance, Credential: credential}
-	judged, err := b.service.CheckAuthStatus(r.Context(), request)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	for _, warning := range judged.GetWarnings() {
-		log.Print("token service: ", warning) // For operators.
-	}
-	answer(w, http.StatusOK, map[string]string{
-		"status":  strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_")),
-		"reason":  strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_"),
-		"message": judged.GetMessage(),
-	})
-}
-
-// ssoQuery tells whether the SDK asks (response=json), and where Metabase wants the person back. Metabase appends
-// return_to at the end, unencoded: then everything behind it belongs to it, "?" and "&" too.
-func ssoQuery(query string) (wantsJSON bool, returnTo string) {
-	before, rest, _ := strings.Cut("&"+query, "&return_to=")
-	if strings.Contains(rest, "?") {
-		own, _ := url.ParseQuery(strings.TrimPrefix(before, "&"))
-		return own.Get("response") == "json", rest
-	}
-	own, _ := url.ParseQuery(query)
-	return own.Get("response") == "json", own.Get("return_to")
-}
-
-func fail(w http.ResponseWriter, status int, code, message string) {
-	answer(w, status, map[string]string{"status": "error", "code": code, "message": message})
-}
-
-func answer(w http.ResponseWriter, status int, body map[string]string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // Fails only if the browser has gone.
+	reconnect := backoff.DefaultConfig
+	reconnect.MaxDelay = 2 * time.Second // Back soon after the service is; the default waits up to 2 minutes.
+	return grpc.NewClient(s.Address.Host,
+		grpc.WithTransportCredentials(security),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
+		// Notices a peer that vanished without a word.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}))
 }
 
 func main() {
-	settings, err := settingsFromEnvironment()
-	if err != nil {
+	settings, err := env.ParseAs[Settings]()
+	if err := errors.Join(err, settings.check()); err != nil {
 		log.Fatal(err)
 	}
-	text, err := os.ReadFile(settings.PeopleFile)
-	if err != nil {
-		log.Fatal("PEOPLE_FILE: ", err)
-	}
-	var people map[string]Person
-	if err := json.Unmarshal(text, &people); err != nil {
+	var people map[string]Person // Yours: the user database.
+	if err := json.Unmarshal([]byte(settings.People), &people); err != nil {
 		log.Fatal("PEOPLE_FILE: ", err)
 	}
 	service, err := connect(settings)
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler := newBackend(settings, people, pb.NewMetabaseTokenServiceClient(service)).handler()
+	handler := newHandler(settings, people, pb.NewMetabaseTokenServiceClient(service))
+	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	log.Print("listening on http://", settings.Listen)
-	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	answered := make(chan error)
 	go func() {
-		<-stop.Done()
-		answered <- server.Shutdown(context.Background())
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
 	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
-	}
-	<-answered // What was in flight.
+	<-stop.Done()
+	_ = server.Shutdown(context.Background()) // Answers what is in flight.
 }

@@ -1,0 +1,225 @@
+// What is answered: sign-in of demo people, and the endpoint that Metabase's SDK and interactive embedding call.
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"log"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/rs/cors"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "backend/tokenpb"
+)
+
+// Person is an entry of the user database.
+type Person struct {
+	ID, Email  string
+	FirstName  string `json:"first_name"`
+	LastName   string `json:"last_name"`
+	Groups     []string
+	Attributes map[string]string
+}
+
+// Backend is what requests need to be answered.
+type Backend struct {
+	people   map[string]Person   // Yours: the user database.
+	sessions *scs.SessionManager // Yours: with a store that outlives the process.
+	service  pb.MetabaseTokenServiceClient
+	instance string
+}
+
+func newHandler(settings Settings, people map[string]Person, service pb.MetabaseTokenServiceClient) http.Handler {
+	sessions := scs.New() // HttpOnly, too.
+	sessions.Lifetime = 8 * time.Hour
+	sessions.Cookie.Secure = settings.secure()
+	sessions.Cookie.SameSite = sameSite[settings.SameSite]
+	if settings.secure() {
+		sessions.Cookie.Name = "__Host-session" // The prefix keeps sibling subdomains from planting a session of their own.
+	}
+	b := &Backend{people, sessions, service, settings.Instance}
+	mux := http.NewServeMux()
+	mux.Handle("POST /login", endpoint(b.login))
+	mux.Handle("POST /logout", endpoint(b.logout))
+	mux.Handle("GET /sso/metabase", endpoint(b.sso))
+	mux.Handle("GET /sso/metabase/status", endpoint(b.status))
+	app := cors.New(cors.Options{
+		AllowedOrigins:   settings.origins(),
+		AllowedHeaders:   []string{"*"}, // Those that were asked for.
+		AllowCredentials: true,
+	}).Handler(sessions.LoadAndSave(mux))
+	return endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-store")
+		// CORS only hides answers; this keeps other sites from signing people in and out.
+		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(settings.origins(), origin) {
+			return Failure{http.StatusForbidden, "FOREIGN_ORIGIN", "Not from this site."}
+		}
+		app.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+// endpoint answers, or returns why it cannot.
+type endpoint func(http.ResponseWriter, *http.Request) error
+
+func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := e(w, r)
+	if err == nil {
+		return
+	}
+	failure := failureOf(err)
+	if failure.status == http.StatusTooManyRequests || failure.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	_ = answer(w, failure.status, map[string]string{"status": "error", "code": failure.code, "message": failure.message})
+}
+
+func (b *Backend) login(w http.ResponseWriter, r *http.Request) error {
+	var body struct{ User string }
+	isJSON := strings.HasPrefix(r.Header.Get("Content-Type"), "application/json")
+	if !isJSON || json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&body) != nil {
+		return Failure{http.StatusBadRequest, "INVALID_REQUEST", `Send {"user": "…"} as JSON.`}
+	}
+	// Yours: prove who it is. The demo believes a name.
+	if _, found := b.people[body.User]; !found {
+		return Failure{http.StatusUnauthorized, "UNKNOWN_USER", "There is no such person."}
+	}
+	if err := b.sessions.RenewToken(r.Context()); err != nil {
+		return err
+	}
+	b.sessions.Put(r.Context(), "user", body.User)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (b *Backend) logout(w http.ResponseWriter, r *http.Request) error {
+	if err := b.sessions.Destroy(r.Context()); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (b *Backend) sso(w http.ResponseWriter, r *http.Request) error {
+	query := ssoQuery(r.URL.RawQuery)
+	if query.Get("response") == "json" { // The SDK.
+		token, err := b.issue(r, nil)
+		if err != nil {
+			return err
+		}
+		return answer(w, http.StatusOK, map[string]string{"jwt": token.GetJwt()})
+	}
+	token, err := b.issue(r, new(query.Get("return_to")))
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, token.GetSsoUrl(), http.StatusFound)
+	return nil
+}
+
+func (b *Backend) status(w http.ResponseWriter, r *http.Request) error {
+	token, err := b.issue(r, nil)
+	if err != nil {
+		return err
+	}
+	credential := &pb.CheckAuthStatusRequest_Jwt{Jwt: token.GetJwt()}
+	request := &pb.CheckAuthStatusRequest{Instance: b.instance, Credential: credential}
+	judged, err := b.service.CheckAuthStatus(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	for _, warning := range judged.GetWarnings() {
+		log.Print("token service: ", warning) // For operators.
+	}
+	return answer(w, http.StatusOK, map[string]string{
+		"status":  strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_")),
+		"reason":  strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_"),
+		"message": judged.GetMessage(),
+	})
+}
+
+// issue gets a token for who is asking: the session says so, and nothing else in the request. It is for this one request,
+// and never kept. With returnTo, there is also the URL to send them to.
+func (b *Backend) issue(r *http.Request, returnTo *string) (*pb.IssueMetabaseTokenResponse, error) {
+	person, found := b.people[b.sessions.GetString(r.Context(), "user")]
+	if !found {
+		return nil, Failure{http.StatusUnauthorized, "NOT_SIGNED_IN", "Sign in first."}
+	}
+	return b.service.IssueMetabaseToken(r.Context(), &pb.IssueMetabaseTokenRequest{
+		Instance:   b.instance,
+		User:       &pb.User{Id: person.ID, Email: person.Email, FirstName: person.FirstName, LastName: person.LastName},
+		Groups:     &pb.GroupList{Names: person.Groups},
+		Attributes: person.Attributes,
+		ReturnTo:   returnTo,
+	})
+}
+
+// ssoQuery reads a query in which Metabase appended return_to without encoding it: everything behind it is a part of it.
+func ssoQuery(query string) url.Values {
+	before, returnTo, _ := strings.Cut("&"+query, "&return_to=")
+	if strings.Contains(returnTo, "?") {
+		query = before + "&return_to=" + url.QueryEscape(returnTo)
+	}
+	values, _ := url.ParseQuery(query)
+	return values
+}
+
+// Failure is an answer for the browser: says nothing of what the service said.
+type Failure struct {
+	status        int
+	code, message string
+}
+
+func (f Failure) Error() string { return f.code }
+
+var tryAgain = Failure{http.StatusServiceUnavailable, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."}
+
+var byCode = map[codes.Code]Failure{
+	codes.PermissionDenied:  {http.StatusForbidden, "NO_ACCESS", "You have no access to these analytics."},
+	codes.ResourceExhausted: {http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many people at once; try again."},
+	codes.Unavailable:       tryAgain,
+	codes.DeadlineExceeded:  tryAgain,
+	codes.Canceled:          tryAgain, // By a service that stops.
+}
+
+// byDetail is by the reason that the service gives, or the field of the request that it refuses.
+var byDetail = map[string]Failure{
+	"SHARED_ACCOUNT": {http.StatusConflict, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own."},
+	"return_to":      {http.StatusBadRequest, "INVALID_RETURN_TO", "The link leads nowhere in Metabase."},
+}
+
+// Unauthenticated too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
+var otherwise = Failure{http.StatusInternalServerError, "MISCONFIGURED", "Analytics is not set up correctly."}
+
+func failureOf(err error) Failure {
+	if failure, ok := errors.AsType[Failure](err); ok {
+		return failure
+	}
+	log.Print(err) // For operators; never holds a token.
+	refusal := status.Convert(err)
+	failure := cmp.Or(byCode[refusal.Code()], otherwise)
+	for _, detail := range refusal.Details() {
+		info, _ := detail.(*errdetails.ErrorInfo)
+		failure = cmp.Or(byDetail[info.GetReason()], failure)
+		invalid, _ := detail.(*errdetails.BadRequest)
+		for _, violation := range invalid.GetFieldViolations() {
+			failure = cmp.Or(byDetail[violation.GetField()], failure)
+		}
+	}
+	return failure
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]string) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(body)
+}
