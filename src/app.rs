@@ -25,7 +25,7 @@ use crate::{
     adapters::{account_store, audit_log, file_stamps::FileStamps},
     application::{
         Clock,
-        audit::Audit,
+        audit::{Audit, Settle},
         check_auth_status::CheckAuthStatus,
         generation::{Generation, Generations},
         issue_token::IssueToken,
@@ -66,6 +66,7 @@ pub struct App {
     generations: Arc<Generations>,
     clock: Arc<dyn Clock>,
     audit: Arc<Audit>,
+    settle: Settle,
     tracing: Option<Arc<Tracing>>,
     /// What is finished before the end, such as sessions of live checks.
     tasks: TaskTracker,
@@ -135,10 +136,11 @@ impl App {
         };
         let metrics_listener =
             TcpListener::bind(server.metrics_listen).await.map_err(failed(&server.metrics_listen, "metrics"))?;
-        let audit = Arc::new(match &audit_config {
+        let (audit, settle) = match &audit_config {
             Some(config) => audit_log::open(config, Arc::clone(&clock), metrics.audit())?,
-            None => Audit::off(Arc::clone(&clock)),
-        });
+            None => (Audit::off(Arc::clone(&clock)), Settle::default()),
+        };
+        let audit = Arc::new(audit);
         let accounts = Arc::new(account_store::open(&accounts_config, metrics.accounts.clone()).await?);
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;
@@ -199,6 +201,7 @@ impl App {
             generations,
             clock,
             audit,
+            settle,
             tracing,
             tasks,
         })
@@ -236,6 +239,7 @@ impl App {
             generations,
             clock,
             audit,
+            settle,
             tracing,
             tasks,
         } = self;
@@ -247,7 +251,8 @@ impl App {
             let admission = Admission::new("probe", Limits::PROBES.max_connections, Arc::clone(&metrics));
             let probes = transport::probes(&health, Arc::clone(&metrics));
             // Up through the drain, and ends with the process.
-            tokio::spawn(serve(probes, acceptor::tcp(listener, None, admission), Limits::PROBES, drained.clone()));
+            let incoming = acceptor::tcp(listener, None, admission);
+            tokio::spawn(serve(probes, incoming, Limits::PROBES, Settle::default(), drained.clone()));
         }
         let in_flight = Arc::clone(&metrics);
         let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
@@ -261,7 +266,7 @@ impl App {
         let admission = Admission::new("grpc", limits.max_connections, Arc::clone(&in_flight));
         let (incoming, _socket_file) = transport::incoming(listener, tls, admission);
         let leaving = CancellationToken::new();
-        let grpc_server = serve(transport::services(parts), incoming, limits, leaving.clone());
+        let grpc_server = serve(transport::services(parts), incoming, limits, settle, leaving.clone());
         let draining = async {
             stop.drain.cancelled().await;
             announce(&mut health, &generations, drain).await;

@@ -1,5 +1,5 @@
-//! The audit log: a task gathers what is recorded at the same time; it is chained and written at once (group commit), by the task
-//! itself or, where a write may wait, by a thread.
+//! The audit log: what is recorded at the same time is gathered, chained and written at once (group commit), by whoever brought it
+//! or, where a write may wait, by a thread.
 
 mod chain;
 mod datagram_sink;
@@ -24,7 +24,7 @@ use self::{
     chain::Chain,
     datagram_sink::DatagramSink,
     file_sink::FileSink,
-    gather::{Hand, gather},
+    gather::{Gatherer, Hand},
     stdout_sink::StdoutSink,
     writer::{Sink, Writer},
 };
@@ -32,7 +32,7 @@ use super::secret_sources::{self, SecretError};
 use crate::{
     application::{
         Clock,
-        audit::{Audit, People},
+        audit::{Audit, People, Settle},
     },
     config::{AuditConfig, AuditSink, Durability, SubjectForm},
     domain::secret::PseudonymKey,
@@ -77,14 +77,14 @@ impl AuditError {
     }
 }
 
-/// Opens the log and begins to write.
+/// Opens the log and begins to write. What is recorded is written soon; at once by whoever settles it.
 ///
 /// # Errors
 /// It cannot be opened.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Result<Audit, AuditError> {
+pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Result<(Audit, Settle), AuditError> {
     let people = match &config.subject {
         SubjectForm::Plain => People::Plain,
         SubjectForm::Hash(source, _) => {
@@ -112,8 +112,10 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
         thread.spawn(move || writer.run(to_write)).map_err(AuditError::Thread)?;
         Hand::Thread(batches)
     };
-    tokio::spawn(gather(queue, hand, metrics));
-    Ok(audit)
+    let gatherer = Arc::new(Gatherer::new(queue, hand, metrics));
+    let runs = Arc::clone(&gatherer);
+    tokio::spawn(async move { runs.run().await });
+    Ok((audit, Settle::new(move || gatherer.settle())))
 }
 
 /// Whether [`open`] could open the sink, without any effect on it.

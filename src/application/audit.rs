@@ -4,6 +4,7 @@
 //! adapter's.
 
 mod event;
+mod settle;
 
 use std::{
     num::NonZeroU32,
@@ -17,11 +18,14 @@ use std::{
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::timeout,
 };
 
-pub use self::event::{By, Event, Grant, Person, time};
+pub use self::{
+    event::{By, Event, Grant, Person, time},
+    settle::Settle,
+};
 use super::Clock;
 use crate::{
     domain::{secret::PseudonymKey, subject::Subject},
@@ -47,6 +51,7 @@ pub struct Audit {
 #[derive(Debug)]
 struct Log {
     queue: mpsc::Sender<Entry>,
+    arrived: Arc<Notify>,
     lost: Arc<AtomicU64>,
     people: People,
     strangers: DefaultDirectRateLimiter,
@@ -83,6 +88,8 @@ pub struct Queue {
     pub entries: mpsc::Receiver<Entry>,
     /// Records that were given up since the writer last looked.
     pub lost: Arc<AtomicU64>,
+    /// Told of each entry once it is in the queue.
+    pub arrived: Arc<Notify>,
 }
 
 /// The record of a token could not be written, so the token does not leave.
@@ -103,8 +110,9 @@ impl Audit {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        let log = Log { queue, lost: Arc::clone(&lost), people, strangers, metrics };
-        (Self { clock, log: Some(log) }, Queue { entries, lost })
+        let arrived = Arc::<Notify>::default();
+        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers, metrics };
+        (Self { clock, log: Some(log) }, Queue { entries, lost, arrived })
     }
 
     /// The person as records name them; none without a log.
@@ -138,6 +146,7 @@ impl Audit {
         let (written, is_written) = oneshot::channel();
         let commit = async {
             log.queue.send(Entry::Record { body, written: Some(written) }).await.map_err(|_| Unavailable)?;
+            log.arrived.notify_one();
             if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
         };
         // A writer that hangs, on a dead file system or a full pipe, tells nobody itself.
@@ -159,8 +168,9 @@ impl Audit {
             return;
         }
         let body = event.to_json(self.clock.now());
-        if log.queue.try_send(Entry::Record { body, written: None }).is_err() {
-            log.lost.fetch_add(1, Ordering::Relaxed);
+        match log.queue.try_send(Entry::Record { body, written: None }) {
+            Ok(()) => log.arrived.notify_one(),
+            Err(_) => drop(log.lost.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
@@ -171,6 +181,7 @@ impl Audit {
         let close = async {
             // A writer that is gone has closed the log.
             if log.queue.send(Entry::Close(closed)).await.is_ok() {
+                log.arrived.notify_one();
                 let _ = is_closed.await;
             }
         };

@@ -9,7 +9,8 @@ use prometheus_client::{
 /// What the audit log's writer tells; clones share their values.
 #[derive(Clone, Debug)]
 pub struct AuditMetrics {
-    records: Family<OutcomeLabels, Counter>,
+    written: Counter,
+    failed: Counter,
     queue: Gauge,
     failing: Gauge,
 }
@@ -21,23 +22,24 @@ struct OutcomeLabels {
 
 impl AuditMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let records = Family::default();
+        let records = Family::<OutcomeLabels, Counter>::default();
         let help = "Audit records, written or failed; a token whose record failed was not issued";
         registry.register("audit_records", help, records.clone());
+        // Looked up once, and not for each batch.
+        let of = |outcome| records.get_or_create_owned(&OutcomeLabels { outcome });
+        let (written, failed) = (of("written"), of("failed"));
         let queue = Gauge::default();
         registry.register("audit_queue", "Audit records that wait to be written", queue.clone());
         let failing = Gauge::default();
         let help = "1 while audit records cannot be written, so that no token is issued";
         registry.register("audit_failing", help, failing.clone());
-        let this = Self { records, queue, failing };
-        this.written(0, 0, true);
-        this
+        Self { written, failed, queue, failing }
     }
 
     /// Counts what became of a batch.
     pub fn written(&self, written: usize, failed: usize, is_written: bool) {
-        for (outcome, count) in [("written", written), ("failed", failed)] {
-            self.records.get_or_create(&OutcomeLabels { outcome }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        for (counter, count) in [(&self.written, written), (&self.failed, failed)] {
+            counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
         self.failing.set((!is_written).into());
     }

@@ -13,6 +13,8 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hyper::rt::Executor;
 
+use crate::application::audit::Settle;
+
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes the requests of one connection from HTTP/2.
@@ -40,12 +42,13 @@ pub(super) struct WithRequests<C> {
     pub(super) connection: C,
     arriving: Requests,
     running: FuturesUnordered<Request>,
+    settle: Settle,
 }
 
 impl<C> WithRequests<C> {
-    /// `arriving` is what `connection` gives its requests to.
-    pub(super) fn new(connection: C, arriving: Requests) -> Self {
-        Self { connection, arriving, running: FuturesUnordered::new() }
+    /// `arriving` is what `connection` gives its requests to; `settle` is done when they all have had their turn.
+    pub(super) fn new(connection: C, arriving: Requests, settle: Settle) -> Self {
+        Self { connection, arriving, running: FuturesUnordered::new(), settle }
     }
 }
 
@@ -53,15 +56,20 @@ impl<C: Future + Unpin> Future for WithRequests<C> {
     type Output = C::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { connection, arriving, running } = self.get_mut();
+        let Self { connection, arriving, running, settle } = self.get_mut();
         loop {
             // Reads what has arrived, and writes what has been answered.
             if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(ended);
             }
             let mut moved = arriving.drain_into(running);
-            while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
-                moved = true;
+            loop {
+                while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
+                    moved = true;
+                }
+                if !settle.now() {
+                    break;
+                }
             }
             if !moved {
                 return Poll::Pending;

@@ -20,21 +20,26 @@ use super::{
     peer::Peer,
     requests::{Requests, WithRequests},
 };
-use crate::{application::watch_metabase::jittered, config::Limits, telemetry::ConnectionEnd};
+use crate::{
+    application::{audit::Settle, watch_metabase::jittered},
+    config::Limits,
+    telemetry::ConnectionEnd,
+};
 
 /// How long a client without an RPC in flight may take to answer GOAWAY. What it sent before it knew arrives within that.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves what is `incoming`. From `leaving` on, connections are asked to leave; new ones are still answered, so that probes
+/// Serves what is `incoming`; `settle` is done whenever requests of a connection have had their turn. From `leaving` on, connections are asked to leave; new ones are still answered, so that probes
 /// are, and asked to leave soon. When all that were there at `leaving` have left, the address is free; resolves when the others
 /// have left, too.
-pub async fn serve<S>(service: S, mut incoming: Incoming, limits: Limits, leaving: CancellationToken)
+pub async fn serve<S>(service: S, mut incoming: Incoming, limits: Limits, settle: Settle, leaving: CancellationToken)
 where
     S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let (connections, late_connections) = (TaskTracker::new(), TaskTracker::new());
-    let serve = |accepted| serve_connection(accepted, service.clone(), limits, leaving.clone().cancelled_owned());
+    let own = || (service.clone(), settle.clone());
+    let serve = |accepted| serve_connection(accepted, own(), limits, leaving.clone().cancelled_owned());
     loop {
         tokio::select! {
             biased;
@@ -45,7 +50,7 @@ where
     }
     connections.close();
     // Time for the first requests: GOAWAY before them would turn them away.
-    let serve_late = |accepted| serve_connection(accepted, service.clone(), limits, sleep(GOODBYE));
+    let serve_late = |accepted| serve_connection(accepted, own(), limits, sleep(GOODBYE));
     loop {
         tokio::select! {
             biased;
@@ -62,8 +67,12 @@ where
     late_connections.wait().await;
 }
 
-async fn serve_connection<S>(accepted: Accepted, service: S, limits: Limits, leaving: impl Future<Output = ()>)
-where
+async fn serve_connection<S>(
+    accepted: Accepted,
+    (service, settle): (S, Settle),
+    limits: Limits,
+    leaving: impl Future<Output = ()>,
+) where
     S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
@@ -73,7 +82,7 @@ where
     let requests = Requests::default();
     let connection =
         pin!(http2::builder(&limits, requests.clone()).serve_connection(TokioIo::new(connection), service));
-    let mut connection = WithRequests::new(connection, requests);
+    let mut connection = WithRequests::new(connection, requests, settle);
     let (end, grace) = tokio::select! {
         ended = &mut connection => return log(ended),
         () = leaving => (ConnectionEnd::Drain, None),

@@ -1,12 +1,15 @@
 //! Gathers what is recorded at the same time, so that one write serves all of it, and tells everyone what became of their record.
 //!
-//! Where a write cannot wait, it is done here: to wake a thread for it, and to be woken by that, takes longer than the write. All
-//! others are for a thread.
+//! Where a write cannot wait, whoever has brought records writes them at the end of its turn: to wake another for it, and to be
+//! woken by that, takes longer than the write. What is left, and all that may wait, is for a task.
 
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, Notify, mpsc, oneshot},
     task::yield_now,
 };
 
@@ -18,6 +21,8 @@ use crate::{
 
 /// Records that are written at once.
 const MAX_BATCH: usize = 512;
+/// Fewer are left for the task, which gathers those of other connections, too: a write for each record takes longer than that.
+const MIN_SETTLED: usize = 4;
 
 /// What is written at once.
 #[derive(Debug, Default)]
@@ -30,9 +35,17 @@ pub(super) struct Batch {
     pub(super) closes: bool,
 }
 
+/// Who waits for what becomes of a batch.
+struct Waiting {
+    /// In the order of its bodies; none = nobody.
+    written: Vec<Option<oneshot::Sender<bool>>>,
+    missing: u64,
+    closed: Option<oneshot::Sender<()>>,
+}
+
 /// Who writes.
 pub(super) enum Hand {
-    /// This task.
+    /// Whoever gathers.
     Own(Box<Writer>),
     /// A thread, which may wait.
     Thread(mpsc::Sender<(Batch, oneshot::Sender<Written>)>),
@@ -54,48 +67,109 @@ impl Hand {
     }
 }
 
-/// Until the log is closed.
-pub(super) async fn gather(Queue { mut entries, lost }: Queue, mut hand: Hand, metrics: AuditMetrics) {
-    // The log begins with the process, and not with its first decision.
-    hand.write(Batch::default()).await;
-    let mut gathered = Vec::with_capacity(MAX_BATCH);
-    while entries.recv_many(&mut gathered, MAX_BATCH).await > 0 {
-        // Behind all requests that are ready to bring their records.
-        yield_now().await;
-        while gathered.len() < MAX_BATCH
-            && let Ok(entry) = entries.try_recv()
-        {
-            gathered.push(entry);
+/// The writer's end of the queue.
+pub(super) struct Gatherer {
+    arrived: Arc<Notify>,
+    gathering: Mutex<Gathering>,
+}
+
+struct Gathering {
+    entries: mpsc::Receiver<Entry>,
+    lost: Arc<AtomicU64>,
+    hand: Hand,
+    metrics: AuditMetrics,
+    is_closed: bool,
+}
+
+impl Gatherer {
+    pub(super) fn new(Queue { entries, lost, arrived }: Queue, hand: Hand, metrics: AuditMetrics) -> Self {
+        Self { arrived, gathering: Mutex::new(Gathering { entries, lost, hand, metrics, is_closed: false }) }
+    }
+
+    /// Writes what waits, if it is worth a write that cannot wait, and nobody is writing. Whether anything was written.
+    pub(super) fn settle(&self) -> bool {
+        self.gathering.try_lock().is_ok_and(|mut gathering| gathering.settle())
+    }
+
+    /// Until the log is closed.
+    pub(super) async fn run(&self) {
+        // The log begins with the process, and not with its first decision.
+        self.gathering.lock().await.hand.write(Batch::default()).await;
+        while !self.gathering.lock().await.is_closed {
+            self.arrived.notified().await;
+            if self.gathering.try_lock().is_ok_and(|gathering| gathering.entries.is_empty()) {
+                continue;
+            }
+            // Behind all requests that are ready to bring their records.
+            yield_now().await;
+            self.gathering.lock().await.write_all().await;
         }
-        metrics.waiting(entries.len());
-        let mut waiting = Vec::with_capacity(gathered.len());
-        let mut bodies = Vec::with_capacity(gathered.len());
+    }
+}
+
+impl Gathering {
+    fn settle(&mut self) -> bool {
+        let mut any = false;
+        while matches!(self.hand, Hand::Own(_))
+            && self.entries.len() >= MIN_SETTLED
+            && let Some((batch, waiting)) = self.take()
+            && let Hand::Own(writer) = &mut self.hand
+        {
+            let written = writer.write(batch);
+            self.tell(waiting, written);
+            any = true;
+        }
+        any
+    }
+
+    async fn write_all(&mut self) {
+        while let Some((batch, waiting)) = self.take() {
+            let written = self.hand.write(batch).await;
+            self.tell(waiting, written);
+        }
+    }
+
+    /// What waits, up to the end of the log; none if nothing does.
+    fn take(&mut self) -> Option<(Batch, Waiting)> {
+        let count = self.entries.len().min(MAX_BATCH);
+        let (mut bodies, mut written) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut closed = None;
-        for entry in gathered.drain(..) {
+        while bodies.len() < MAX_BATCH
+            && closed.is_none()
+            && let Ok(entry) = self.entries.try_recv()
+        {
             match entry {
-                Entry::Record { body, written } => {
+                Entry::Record { body, written: own } => {
                     bodies.push(body);
-                    waiting.push(written);
+                    written.push(own);
                 }
-                Entry::Close(answer) => {
-                    closed = Some(answer);
-                    break;
-                }
+                Entry::Close(answer) => closed = Some(answer),
             }
         }
-        let missing = lost.swap(0, Ordering::Relaxed);
+        if bodies.is_empty() && closed.is_none() {
+            return None;
+        }
+        self.metrics.waiting(self.entries.len());
+        let missing = self.lost.swap(0, Ordering::Relaxed);
         let batch = Batch { bodies, missing, closes: closed.is_some() };
-        let Written { count, is_marked } = hand.write(batch).await;
-        let unwritten = waiting.iter().skip(count).filter(|written| written.is_none()).count();
+        Some((batch, Waiting { written, missing, closed }))
+    }
+
+    fn tell(&mut self, waiting: Waiting, Written { count, is_marked }: Written) {
+        let Waiting { written, missing, closed } = waiting;
+        let unwritten = written.iter().skip(count).filter(|written| written.is_none()).count();
         let still_missing = if is_marked { 0 } else { missing } + unwritten as u64;
-        lost.fetch_add(still_missing, Ordering::Relaxed);
-        for (index, written) in waiting.into_iter().enumerate() {
+        self.lost.fetch_add(still_missing, Ordering::Relaxed);
+        for (index, written) in written.into_iter().enumerate() {
             // Whoever does not wait any more has told the caller that there is no token.
             let _ = written.map(|written| written.send(index < count));
         }
         if let Some(closed) = closed {
+            self.is_closed = true;
+            // Nobody waits for what comes after the end.
+            self.entries.close();
+            while self.entries.try_recv().is_ok() {}
             let _ = closed.send(());
-            return;
         }
     }
 }
