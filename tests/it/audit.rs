@@ -8,8 +8,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+use futures_util::future::join_all;
 use metabase_token_service::transport::proto::{
-    CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant,
+    CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant, User,
     check_auth_status_request::Credential, metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use serde_json::Value;
@@ -55,8 +56,12 @@ async fn client(served: &Served) -> MetabaseTokenServiceClient<Channel> {
 }
 
 async fn issue(served: &Served) -> Result<IssueMetabaseTokenResponse, Status> {
-    let request = IssueMetabaseTokenRequest { user: Some(ada()), ..IssueMetabaseTokenRequest::default() };
-    client(served).await.issue_metabase_token(request).await.map(tonic::Response::into_inner)
+    issue_with(client(served).await).await
+}
+
+async fn issue_with(mut client: MetabaseTokenServiceClient<Channel>) -> Result<IssueMetabaseTokenResponse, Status> {
+    let request = IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() };
+    Ok(client.issue_metabase_token(request).await?.into_inner())
 }
 
 fn records(log: &Path) -> Vec<Value> {
@@ -206,14 +211,20 @@ async fn every_token_that_anybody_received_is_in_the_log_of_a_killed_service() {
         let sink = format!("sink = {{ file = \"AUDIT_FILE\" }}\nsubject = \"plain\"\ndurability = \"{durability}\"");
         let folder = Folder::new(&sink);
         let served = folder.serve();
-        let clients: Vec<_> = (0..4)
-            .map(|_| {
-                let address = format!("http://{}", served.address());
+        // Alone on their connection, and many on one.
+        let (one, two, many) = (client(&served).await, client(&served).await, client(&served).await);
+        let clients = [one, two].into_iter().chain(std::iter::repeat_n(many, 16));
+        let clients: Vec<_> = clients
+            .enumerate()
+            .map(|(number, mut client)| {
                 tokio::spawn(async move {
-                    let mut client = MetabaseTokenServiceClient::connect(address).await.unwrap();
                     let mut received = Vec::new();
-                    let request = || IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() };
-                    while let Ok(issued) = client.issue_metabase_token(request()).await {
+                    // No two tokens are the same: one in the log would stand for another that is not.
+                    let request = |count| IssueMetabaseTokenRequest {
+                        user: Some(User { last_name: format!("{number}-{count}"), ..ada() }),
+                        ..Default::default()
+                    };
+                    while let Ok(issued) = client.issue_metabase_token(request(received.len())).await {
                         received.push(issued.into_inner().token_fingerprint);
                     }
                     received
@@ -287,19 +298,25 @@ async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
     // Somebody else's file, a folder, in place of the log.
     fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
     fs::create_dir(folder.log()).unwrap();
-    let refused = issue(&served).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-    let details = refused.get_error_details();
-    assert_eq!(details.error_info().unwrap().reason, "AUDIT_UNAVAILABLE");
-    assert!(details.retry_info().is_some());
+    // One, which a task writes, and many on one connection, which that writes itself.
+    let many = async || join_all(std::iter::repeat_n(client(&served).await, 64).map(issue_with)).await;
+    let mut all_refused = many().await;
+    all_refused.push(issue(&served).await);
+    for refused in all_refused {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "AUDIT_UNAVAILABLE");
+        assert!(details.retry_info().is_some());
+    }
     fs::remove_dir(folder.log()).unwrap();
-    issue(&served).await.unwrap();
+    assert!(many().await.iter().all(Result::is_ok));
     let log = stop(served);
     assert_eq!(log.matches("The audit log cannot be written").count(), 1, "{log}");
     let line = log.lines().find(|line| line.contains("The audit log cannot be written")).unwrap();
     assert!(line.contains(folder.log().to_str().unwrap()), "{line}");
     assert_eq!(log.matches("The audit log is written again").count(), 1, "{log}");
-    assert_eq!(of(&records(&folder.log()), "token_issued").len(), 1);
+    assert_eq!(of(&records(&folder.log()), "token_issued").len(), 64);
     assert_eq!(verify(&folder.log()).0, Some(0));
 }
 
