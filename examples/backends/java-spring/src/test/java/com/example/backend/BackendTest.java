@@ -5,40 +5,34 @@ import static org.springframework.test.web.servlet.request.MockMvcRequestBuilder
 import static org.springframework.test.web.servlet.request.MockMvcRequestBuilders.post;
 
 import io.grpc.Status;
-import io.grpc.inprocess.InProcessChannelBuilder;
 import io.grpc.inprocess.InProcessServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import metabase.token.v1.MetabaseTokenServiceGrpc.MetabaseTokenServiceImplBase;
 import metabase.token.v1.TokenService.IssueMetabaseTokenRequest;
 import metabase.token.v1.TokenService.IssueMetabaseTokenResponse;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.boot.test.context.SpringBootTest;
-import org.springframework.boot.test.context.TestConfiguration;
 import org.springframework.boot.webmvc.test.autoconfigure.AutoConfigureMockMvc;
-import org.springframework.context.annotation.Bean;
-import org.springframework.context.annotation.Primary;
 import org.springframework.mock.web.MockHttpServletResponse;
 import org.springframework.mock.web.MockHttpSession;
 import org.springframework.test.web.servlet.MockMvc;
 
 /** This backend alone, with a token service that is made up. ../conformance tests it before the real one. */
-@SpringBootTest
+@SpringBootTest(properties = "METABASE_TOKEN_SERVICE_ADDRESS=http://in-process:stub")
 @AutoConfigureMockMvc
 class BackendTest {
     @Autowired
     private MockMvc http;
 
-    @TestConfiguration
-    static class Stub extends MetabaseTokenServiceImplBase {
-        @Bean
-        @Primary
-        TokenService stub() throws IOException {
-            InProcessServerBuilder.forName("stub").addService(this).build().start();
-            return new TokenService(InProcessChannelBuilder.forName("stub").build(), "");
-        }
+    @BeforeAll
+    static void startStub() throws IOException {
+        InProcessServerBuilder.forName("stub").addService(new Stub()).build().start();
+    }
 
+    private static class Stub extends MetabaseTokenServiceImplBase {
         @Override
         public void issueMetabaseToken(IssueMetabaseTokenRequest request, StreamObserver<IssueMetabaseTokenResponse> answer) {
             String email = request.getUser().getEmail();
