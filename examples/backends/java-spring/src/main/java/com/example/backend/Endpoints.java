@@ -1,18 +1,14 @@
 package com.example.backend;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
-
 import com.example.backend.Failures.Failure;
 import io.grpc.ConnectivityState;
 import io.grpc.ManagedChannel;
 import jakarta.servlet.http.HttpServletRequest;
 import java.net.URI;
-import java.net.URLDecoder;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 import metabase.token.v1.MetabaseTokenServiceGrpc;
 import metabase.token.v1.TokenService;
 import org.slf4j.Logger;
@@ -67,7 +63,7 @@ class Endpoints {
     @GetMapping("/sso/metabase")
     ResponseEntity<Map<String, String>> sso(HttpServletRequest request) {
         var token = tokenFor(signedIn(request));
-        var query = SsoQuery.parse(Optional.ofNullable(request.getQueryString()).orElse(""));
+        var query = SsoQuery.of(request);
         if (query.wantsJson()) {
             return ResponseEntity.ok(Map.of("jwt", service().issueMetabaseToken(token.build()).getJwt()));
         }
@@ -116,17 +112,13 @@ class Endpoints {
      * {@code return_to} at the end, unencoded: then everything behind it belongs to it, {@code ?} and {@code &} too.
      */
     record SsoQuery(boolean wantsJson, String returnTo) {
-        static SsoQuery parse(String query) {
-            String[] parts = ("&" + query).split("&return_to=", 2);
-            boolean unencoded = parts.length == 2 && parts[1].contains("?");
-            String own = unencoded ? parts[0] : query;
-            String returnTo = unencoded ? parts[1] : parameter(own, "return_to");
-            return new SsoQuery(parameter(own, "response").equals("json"), returnTo);
-        }
-
-        private static String parameter(String query, String name) {
-            return Stream.of(query.split("&")).filter(pair -> pair.startsWith(name + "=")).findFirst()
-                    .map(pair -> URLDecoder.decode(pair.substring(name.length() + 1), UTF_8)).orElse("");
+        static SsoQuery of(HttpServletRequest request) {
+            String[] parts = ("&" + request.getQueryString()).split("&return_to=", 2);
+            if (parts.length == 2 && parts[1].contains("?")) {
+                return new SsoQuery((parts[0] + "&").contains("&response=json&"), parts[1]);
+            }
+            String returnTo = Optional.ofNullable(request.getParameter("return_to")).orElse("");
+            return new SsoQuery("json".equals(request.getParameter("response")), returnTo);
         }
     }
 }

@@ -65,10 +65,10 @@ class BackendTest {
     }
 
     @Test
-    void theQueryIsReadAsMetabaseWritesIt() {
-        assertEquals(new Endpoints.SsoQuery(true, ""), Endpoints.SsoQuery.parse("response=json"));
-        assertEquals(new Endpoints.SsoQuery(false, "/a?b&c"), Endpoints.SsoQuery.parse("return_to=%2Fa%3Fb%26c"));
-        assertEquals(new Endpoints.SsoQuery(false, "/a?b&response=json"),
-                Endpoints.SsoQuery.parse("x=1&return_to=/a?b&response=json"));
+    void theQueryIsReadAsMetabaseWritesIt() throws Exception {
+        assertEquals("http://bi/a?b&c", browse("ada", "/sso/metabase?return_to=%2Fa%3Fb%26c").getHeader("Location"));
+        assertEquals("http://bi/a?b&response=json",
+                browse("ada", "/sso/metabase?x=1&return_to=/a?b&response=json").getHeader("Location"));
+        assertEquals(200, browse("ada", "/sso/metabase?response=json&return_to=/a?b").getStatus());
     }
 }
