@@ -26,7 +26,7 @@ public class Backend {
         var listen = URI.create("http://" + environment.getProperty("backend.listen"));
         boolean secure = environment.getProperty("backend.public-url").startsWith("https://");
         boolean tls = environment.getProperty("backend.address").startsWith("https://");
-        environment.getPropertySources().addFirst(new MapPropertySource("derived", Map.of(
+        environment.getPropertySources().addLast(new MapPropertySource("derived", Map.of(
                 "server.address", listen.getHost(), "server.port", listen.getPort(),
                 "server.servlet.session.cookie.secure", secure,
                 // The prefix keeps sibling subdomains from planting a session of their own.
