@@ -1,42 +1,60 @@
 package com.example.backend;
 
-import java.io.IOException;
 import java.net.URI;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Map;
-import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
+import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Bean;
-import tools.jackson.core.type.TypeReference;
-import tools.jackson.databind.json.JsonMapper;
+import org.springframework.core.env.MapPropertySource;
+import org.springframework.web.cors.CorsConfiguration;
+import org.springframework.web.cors.DefaultCorsProcessor;
+import org.springframework.web.filter.CorsFilter;
 
-/** Puts the parts together. */
+/** Starts, and guards whatever is asked. */
 @SpringBootApplication
 @EnableConfigurationProperties(Settings.class)
 public class Backend {
     public static void main(String[] arguments) {
-        var listen = URI.create("http://" + System.getenv().getOrDefault("LISTEN", "127.0.0.1:8000"));
-        var secure = System.getenv().getOrDefault("PUBLIC_URL", "").startsWith("https://");
-        var application = new SpringApplication(Backend.class);
-        application.setDefaultProperties(Map.of(
+        new SpringApplicationBuilder(Backend.class).initializers(Backend::derive).run(arguments);
+    }
+
+    /** Properties of Spring that follow from a setting in a way that application.properties cannot say. */
+    private static void derive(ConfigurableApplicationContext context) {
+        var environment = context.getEnvironment();
+        var listen = URI.create("http://" + environment.getProperty("backend.listen"));
+        boolean secure = environment.getProperty("backend.public-url").startsWith("https://");
+        boolean tls = environment.getProperty("backend.address").startsWith("https://");
+        environment.getPropertySources().addLast(new MapPropertySource("derived", Map.of(
                 "server.address", listen.getHost(), "server.port", listen.getPort(),
                 "server.servlet.session.cookie.secure", secure,
                 // The prefix keeps sibling subdomains from planting a session of their own.
-                "server.servlet.session.cookie.name", secure ? "__Host-session" : "session"));
-        application.run(arguments);
+                "server.servlet.session.cookie.name", secure ? "__Host-session" : "session",
+                "spring.grpc.client.channel.default.ssl.enabled", tls)));
     }
 
-    /** Yours: the user database. */
+    /** CORS with credentials, for exactly the origins configured; answers are never stored. */
     @Bean
-    Map<String, Person> people(Settings settings) throws IOException {
-        String text = Files.readString(Path.of(settings.peopleFile()));
-        return JsonMapper.shared().readValue(text, new TypeReference<>() { });
-    }
-
-    @Bean
-    TokenService tokenService(Settings settings) throws IOException {
-        return TokenService.connect(settings);
+    CorsFilter guard(Settings settings) {
+        var cors = new CorsConfiguration();
+        cors.setAllowedOrigins(settings.origins());
+        cors.setAllowCredentials(true);
+        cors.applyPermitDefaultValues(); // GET and POST, with the headers that are asked for.
+        var filter = new CorsFilter(request -> cors);
+        filter.setCorsProcessor((configuration, request, response) -> {
+            response.setHeader("Cache-Control", "no-store");
+            String origin = request.getHeader("Origin");
+            if (origin == null || settings.origins().contains(origin)) {
+                return new DefaultCorsProcessor().processRequest(configuration, request, response);
+            }
+            // CORS only hides answers; this keeps other sites from signing people in and out.
+            response.setStatus(403);
+            response.setContentType("application/json");
+            response.getWriter().write("""
+                    {"status":"error","code":"FOREIGN_ORIGIN","message":"Not from this site."}""");
+            return false;
+        });
+        return filter;
     }
 }

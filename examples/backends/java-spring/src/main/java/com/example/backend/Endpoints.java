@@ -1,69 +1,83 @@
 package com.example.backend;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
-
+import com.example.backend.Failures.Failure;
+import io.grpc.ConnectivityState;
+import io.grpc.ManagedChannel;
 import jakarta.servlet.http.HttpServletRequest;
 import java.net.URI;
-import java.net.URLDecoder;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
+import metabase.token.v1.MetabaseTokenServiceGrpc;
+import metabase.token.v1.TokenService;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.grpc.client.GrpcChannelFactory;
 import org.springframework.http.HttpStatus;
-import org.springframework.http.MediaType;
 import org.springframework.http.ResponseEntity;
-import org.springframework.web.bind.annotation.ExceptionHandler;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
-import org.springframework.web.bind.annotation.ResponseStatus;
 import org.springframework.web.bind.annotation.RestController;
+import tools.jackson.core.type.TypeReference;
+import tools.jackson.databind.json.JsonMapper;
 
 /** Sign-in of demo people, and the endpoint that Metabase's SDK and interactive embedding call. */
 @RestController
 class Endpoints {
+    private static final Logger LOG = LoggerFactory.getLogger(Endpoints.class);
+    /** Yours: the user database. */
     private final Map<String, Person> people;
-    private final TokenService tokens;
+    private final ManagedChannel channel;
+    private final String instance;
 
-    Endpoints(Map<String, Person> people, TokenService tokens) {
-        this.people = people;
-        this.tokens = tokens;
+    Endpoints(Settings settings, JsonMapper json, GrpcChannelFactory channels) {
+        people = json.readValue(settings.peopleFile(), new TypeReference<>() { });
+        channel = channels.createChannel(settings.address().getAuthority());
+        instance = settings.metabaseInstance();
     }
 
-    record Login(String user) {
-    }
+    record Person(String id, String email, String firstName, String lastName, List<String> groups,
+            Map<String, String> attributes) { }
 
-    @PostMapping(path = "/login", consumes = MediaType.APPLICATION_JSON_VALUE)
-    @ResponseStatus(HttpStatus.NO_CONTENT)
-    void login(@RequestBody Login login, HttpServletRequest request) {
+    record Login(String user) { }
+
+    @PostMapping(path = "/login", consumes = "application/json")
+    ResponseEntity<Void> login(@RequestBody Login login, HttpServletRequest request) {
         // Yours: prove who it is. The demo believes a name.
-        if (login.user() == null || !people.containsKey(login.user())) {
+        if (!people.containsKey(login.user())) {
             throw new Failure(401, "UNKNOWN_USER", "There is no such person.");
         }
         logout(request);
         request.getSession().setAttribute("user", login.user());
+        return ResponseEntity.noContent().build();
     }
 
     @PostMapping("/logout")
-    @ResponseStatus(HttpStatus.NO_CONTENT)
-    void logout(HttpServletRequest request) {
+    ResponseEntity<Void> logout(HttpServletRequest request) {
         Optional.ofNullable(request.getSession(false)).ifPresent(session -> session.invalidate());
+        return ResponseEntity.noContent().build();
     }
 
     @GetMapping("/sso/metabase")
     ResponseEntity<Map<String, String>> sso(HttpServletRequest request) {
-        Person person = signedIn(request);
-        SsoQuery query = SsoQuery.parse(Optional.ofNullable(request.getQueryString()).orElse(""));
+        var token = tokenFor(signedIn(request));
+        var query = SsoQuery.of(request);
         if (query.wantsJson()) {
-            return ResponseEntity.ok(Map.of("jwt", tokens.issue(person, null).getJwt()));
+            return ResponseEntity.ok(Map.of("jwt", service().issueMetabaseToken(token.build()).getJwt()));
         }
-        return ResponseEntity.status(HttpStatus.FOUND)
-                .location(URI.create(tokens.issue(person, query.returnTo()).getSsoUrl())).build();
+        var issued = service().issueMetabaseToken(token.setReturnTo(query.returnTo()).build());
+        return ResponseEntity.status(HttpStatus.FOUND).location(URI.create(issued.getSsoUrl())).build();
     }
 
+    /** What Metabase would say to a token; judged by the service, without an effect. */
     @GetMapping("/sso/metabase/status")
     Map<String, String> status(HttpServletRequest request) {
-        var judged = tokens.check(tokens.issue(signedIn(request), null).getJwt());
+        var jwt = service().issueMetabaseToken(tokenFor(signedIn(request)).build()).getJwt();
+        var check = TokenService.CheckAuthStatusRequest.newBuilder().setInstance(instance).setJwt(jwt).build();
+        var judged = service().checkAuthStatus(check);
+        judged.getWarningsList().forEach(warning -> LOG.warn("token service: {}", warning));
         return Map.of(
                 "status", judged.getStatus().name().replace("AUTH_STATUS_", "").toLowerCase(Locale.ROOT),
                 "reason", judged.getReason().name().replace("AUTH_STATUS_REASON_", ""),
@@ -76,13 +90,21 @@ class Endpoints {
                 .orElseThrow(() -> new Failure(401, "NOT_SIGNED_IN", "Sign in first."));
     }
 
-    @ExceptionHandler
-    ResponseEntity<Map<String, String>> answer(Failure failure) {
-        var answer = ResponseEntity.status(failure.status).contentType(MediaType.APPLICATION_JSON);
-        if (failure.status == 429 || failure.status == 503) {
-            answer.header("Retry-After", "1");
+    /** Asks for a token for this person, for this one request: never kept. */
+    private TokenService.IssueMetabaseTokenRequest.Builder tokenFor(Person person) {
+        return TokenService.IssueMetabaseTokenRequest.newBuilder().setInstance(instance)
+                .setUser(TokenService.User.newBuilder().setId(person.id()).setEmail(person.email())
+                        .setFirstName(person.firstName()).setLastName(person.lastName()))
+                .setGroups(TokenService.GroupList.newBuilder().addAllNames(person.groups()))
+                .putAllAttributes(person.attributes());
+    }
+
+    /** In bounded time: application.properties says how. */
+    private MetabaseTokenServiceGrpc.MetabaseTokenServiceBlockingStub service() {
+        if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
+            channel.resetConnectBackoff(); // Back as soon as the service is; the default waits up to 2 minutes.
         }
-        return answer.body(Map.of("status", "error", "code", failure.code, "message", failure.getMessage()));
+        return MetabaseTokenServiceGrpc.newBlockingStub(channel);
     }
 
     /**
@@ -90,17 +112,13 @@ class Endpoints {
      * {@code return_to} at the end, unencoded: then everything behind it belongs to it, {@code ?} and {@code &} too.
      */
     record SsoQuery(boolean wantsJson, String returnTo) {
-        static SsoQuery parse(String query) {
-            String[] parts = ("&" + query).split("&return_to=", 2);
-            boolean unencoded = parts.length == 2 && parts[1].contains("?");
-            String own = unencoded ? parts[0] : query;
-            String returnTo = unencoded ? parts[1] : parameter(own, "return_to");
-            return new SsoQuery(parameter(own, "response").equals("json"), returnTo);
-        }
-
-        private static String parameter(String query, String name) {
-            return Stream.of(query.split("&")).filter(pair -> pair.startsWith(name + "=")).findFirst()
-                    .map(pair -> URLDecoder.decode(pair.substring(name.length() + 1), UTF_8)).orElse("");
+        static SsoQuery of(HttpServletRequest request) {
+            String[] parts = ("&" + request.getQueryString()).split("&return_to=", 2);
+            if (parts.length == 2 && parts[1].contains("?")) {
+                return new SsoQuery((parts[0] + "&").contains("&response=json&"), parts[1]);
+            }
+            String returnTo = Optional.ofNullable(request.getParameter("return_to")).orElse("");
+            return new SsoQuery("json".equals(request.getParameter("response")), returnTo);
         }
     }
 }

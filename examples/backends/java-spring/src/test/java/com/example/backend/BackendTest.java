@@ -5,40 +5,34 @@ import static org.springframework.test.web.servlet.request.MockMvcRequestBuilder
 import static org.springframework.test.web.servlet.request.MockMvcRequestBuilders.post;
 
 import io.grpc.Status;
-import io.grpc.inprocess.InProcessChannelBuilder;
 import io.grpc.inprocess.InProcessServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import metabase.token.v1.MetabaseTokenServiceGrpc.MetabaseTokenServiceImplBase;
 import metabase.token.v1.TokenService.IssueMetabaseTokenRequest;
 import metabase.token.v1.TokenService.IssueMetabaseTokenResponse;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.springframework.beans.factory.annotation.Autowired;
 import org.springframework.boot.test.context.SpringBootTest;
-import org.springframework.boot.test.context.TestConfiguration;
 import org.springframework.boot.webmvc.test.autoconfigure.AutoConfigureMockMvc;
-import org.springframework.context.annotation.Bean;
-import org.springframework.context.annotation.Primary;
 import org.springframework.mock.web.MockHttpServletResponse;
 import org.springframework.mock.web.MockHttpSession;
 import org.springframework.test.web.servlet.MockMvc;
 
 /** This backend alone, with a token service that is made up. ../conformance tests it before the real one. */
-@SpringBootTest
+@SpringBootTest(properties = "METABASE_TOKEN_SERVICE_ADDRESS=http://in-process:stub")
 @AutoConfigureMockMvc
 class BackendTest {
     @Autowired
     private MockMvc http;
 
-    @TestConfiguration
-    static class Stub extends MetabaseTokenServiceImplBase {
-        @Bean
-        @Primary
-        TokenService stub() throws IOException {
-            InProcessServerBuilder.forName("stub").addService(this).build().start();
-            return new TokenService(InProcessChannelBuilder.forName("stub").build(), "");
-        }
+    @BeforeAll
+    static void startStub() throws IOException {
+        InProcessServerBuilder.forName("stub").addService(new Stub()).build().start();
+    }
 
+    private static class Stub extends MetabaseTokenServiceImplBase {
         @Override
         public void issueMetabaseToken(IssueMetabaseTokenRequest request, StreamObserver<IssueMetabaseTokenResponse> answer) {
             String email = request.getUser().getEmail();
@@ -71,10 +65,10 @@ class BackendTest {
     }
 
     @Test
-    void theQueryIsReadAsMetabaseWritesIt() {
-        assertEquals(new Endpoints.SsoQuery(true, ""), Endpoints.SsoQuery.parse("response=json"));
-        assertEquals(new Endpoints.SsoQuery(false, "/a?b&c"), Endpoints.SsoQuery.parse("return_to=%2Fa%3Fb%26c"));
-        assertEquals(new Endpoints.SsoQuery(false, "/a?b&response=json"),
-                Endpoints.SsoQuery.parse("x=1&return_to=/a?b&response=json"));
+    void theQueryIsReadAsMetabaseWritesIt() throws Exception {
+        assertEquals("http://bi/a?b&c", browse("ada", "/sso/metabase?return_to=%2Fa%3Fb%26c").getHeader("Location"));
+        assertEquals("http://bi/a?b&response=json",
+                browse("ada", "/sso/metabase?x=1&return_to=/a?b&response=json").getHeader("Location"));
+        assertEquals(200, browse("ada", "/sso/metabase?response=json&return_to=/a?b").getStatus());
     }
 }
