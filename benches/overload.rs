@@ -1,23 +1,17 @@
 //! What becomes of the service when it is asked for more than it can do: goodput, refusals, latency and memory at half of what it
 //! can do, at all of it, twice and four times. `cargo bench --locked --bench overload`.
 //!
-//! The load is open: requests are sent by the clock, whether earlier ones have been answered or not. Two limits are met. First
-//! `max_in_flight`, by status checks that wait 50 ms for Metabase: fails when the goodput at four times the capacity is below 80 % of the
-//! peak, or when a refusal came after the deadline. Then, for information, the CPU, by issuing: the service is a process of its own
-//! with one worker thread (and on one CPU, where `taskset` is installed). There every refusal takes its share of the same CPU, and
-//! the load's own process may be the slower one.
+//! Three times. Where work waits (`max_in_flight`, by status checks that wait 50 ms for Metabase), requests are sent by the clock,
+//! whether earlier ones have been answered or not. Where the CPU is the limit (by issuing, the service having one worker thread, and one
+//! CPU where `taskset` is installed), first by clients that wait for their answer and then ask again at once, a refusal or not:
+//! up to four times as many as there is room for. Fails when in one of these the goodput at the highest load is below 80 % of the
+//! peak, or a refusal came after the deadline. At last, for information, the CPU again with requests by the clock: there every
+//! refusal takes its share of the same CPU, and the load's own process may be the slower one.
 
 #[path = "served/mod.rs"]
 mod served;
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use http::StatusCode;
 use metabase_token_service::transport::proto::{
@@ -109,25 +103,49 @@ async fn ask(channel: Channel, (rpc, message): Work) -> (Outcome, Duration) {
     (outcome, began.elapsed())
 }
 
-/// Requests a second, when each client asks again as soon as it is answered.
-async fn capacity(channels: &[Channel], message: &Work) -> f64 {
-    let answered = Arc::new(AtomicUsize::new(0));
-    let mut clients = JoinSet::new();
-    for index in 0..CONNECTIONS * 8 {
-        let (channel, message, answered) =
-            (channels[index % CONNECTIONS].clone(), message.clone(), Arc::clone(&answered));
-        clients.spawn(async move {
-            loop {
-                if ask(channel.clone(), message.clone()).await.0 == Outcome::Answered {
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
+/// What so many clients come to that ask again as soon as they are answered, also when they are refused.
+struct Closed {
+    goodput: f64,
+    shed: f64,
+    slowest_shed: Duration,
+}
+
+async fn closed(channels: &[Channel], message: &Work, clients: usize) -> Closed {
+    let (done, mut outcomes) = mpsc::unbounded_channel();
+    let mut asking = JoinSet::new();
+    for index in 0..clients {
+        let (channel, message, done) = (channels[index % CONNECTIONS].clone(), message.clone(), done.clone());
+        asking.spawn(async move { while done.send(ask(channel.clone(), message.clone()).await).is_ok() {} });
     }
     sleep(Duration::from_secs(1)).await;
-    let before = answered.load(Ordering::Relaxed);
+    while outcomes.try_recv().is_ok() {}
     sleep(STEP).await;
-    per_second(answered.load(Ordering::Relaxed) - before, STEP)
+    let (mut answered, mut shed) = (0, Vec::new());
+    while let Ok((outcome, took)) = outcomes.try_recv() {
+        answered += usize::from(outcome == Outcome::Answered);
+        shed.extend((outcome == Outcome::Shed).then_some(took));
+    }
+    let slowest_shed = shed.iter().max().copied().unwrap_or_default();
+    Closed { goodput: per_second(answered, STEP), shed: per_second(shed.len(), STEP), slowest_shed }
+}
+
+/// The share of the peak that is left with four times the clients that there is room for, and the slowest refusal.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+async fn closed_curve(what: &str, served: &Served, message: &Work, room: usize) -> (f64, Duration) {
+    let channels: Vec<Channel> = (0..CONNECTIONS).map(|_| served.channel()).collect();
+    println!("{what}: clients that ask again at once, whatever the answer");
+    println!("clients goodput/s    shed/s   RSS KiB");
+    let mut all = Vec::new();
+    for clients in [room / 2, room, room * 2, room * 4] {
+        let found = closed(&channels, message, clients).await;
+        println!("{clients:>7} {:>9.0} {:>9.0} {:>9}", found.goodput, found.shed, served.rss_kib());
+        all.push(found);
+    }
+    let peak = all.iter().map(|found| found.goodput).fold(0.0, f64::max);
+    let share = all.last().map_or(0.0, |last| last.goodput / peak);
+    let slowest = all.iter().map(|found| found.slowest_shed).max().unwrap_or_default();
+    println!("goodput of the most clients: {:.0} % of the peak; slowest refusal: {slowest:.1?}", share * 100.0);
+    (share, slowest)
 }
 
 async fn step(channels: &[Channel], message: &Work, rate: f64, factor: f64, served: &Served) -> Step {
@@ -189,7 +207,7 @@ fn print(step: &Step) {
 async fn curve(what: &str, served: &Served, message: &Work) -> (f64, Duration) {
     let channels: Vec<Channel> = (0..CONNECTIONS).map(|_| served.channel()).collect();
     served::ask(served.channel(), message.0, Request::new(message.1.clone())).await.expect("it is answered");
-    let capacity = capacity(&channels, message).await;
+    let capacity = closed(&channels, message, CONNECTIONS * 8).await.goodput;
     println!("{what}: {capacity:.0} requests/s with {} clients that wait for their answers", CONNECTIONS * 8);
     println!("  load    sent/s goodput/s    shed/s  late/s  fail/s    p99 ms  shed p99   RSS KiB");
     let mut steps: Vec<Step> = Vec::new();
@@ -213,8 +231,15 @@ async fn main() -> ExitCode {
     let served = Served::start("max_in_flight = 20", &metabase, true);
     let (share, slowest) = curve("max_in_flight = 20, 50 ms each", &served, &session_check()).await;
     drop(served);
+    let served = Served::start("max_in_flight = 16", &metabase, true);
+    let (closed_share, closed_slowest) = closed_curve("one CPU, max_in_flight = 16", &served, &large(), 16).await;
+    drop(served);
     let served = Served::start("max_in_flight = 64", &metabase, true);
     curve("one CPU", &served, &large()).await;
-    println!("bar: at max_in_flight, {:.0} % of the peak and no refusal after {DEADLINE:?}", LEAST * 100.0);
-    if share >= LEAST && slowest <= DEADLINE { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("bar: of the first two, {:.0} % of the peak and no refusal after {DEADLINE:?}", LEAST * 100.0);
+    if share.min(closed_share) >= LEAST && slowest.max(closed_slowest) <= DEADLINE {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
