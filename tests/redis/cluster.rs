@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use metabase_token_service::domain::account::AccountRules;
+
 use crate::{
     redis_process::{Options, Redis},
     replica::{Replica, outcome, request},
+    store::{asked, decide, open},
 };
 
 /// Three nodes that share all slots.
@@ -45,4 +49,21 @@ async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
     }
     let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
     assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 60, "{sizes:?}");
+}
+
+/// A command has one node, so what is asked at once goes separately.
+#[tokio::test]
+async fn questions_about_accounts_of_all_nodes_can_be_asked_at_once() {
+    let nodes = cluster();
+    let servers: Vec<&Redis> = nodes.iter().collect();
+    let store = open(&servers, Duration::from_secs(1)).await;
+    let rules = AccountRules { window: 3600, tokens_per_hour: None };
+    for (person, is_other) in [(1, false), (2, true), (1, false)] {
+        let answers = join_all((0..100).map(|account| decide(&store, asked(account, person, true), rules))).await;
+        for (account, found) in answers.into_iter().enumerate() {
+            assert_eq!(found.map(|found| found.other_person), Ok(is_other), "{account}, {person}");
+        }
+    }
+    let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
+    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 100, "{sizes:?}");
 }
