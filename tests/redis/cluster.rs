@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Three nodes that share all slots.
-fn cluster() -> [Redis; 3] {
-    let nodes = [(); 3].map(|()| Redis::start(Options { cluster: true, acl: true, ..Options::default() }));
+fn cluster(acl: bool) -> [Redis; 3] {
+    let nodes = [(); 3].map(|()| Redis::start(Options { cluster: true, acl, ..Options::default() }));
     for (node, (first, last)) in nodes.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]) {
         assert_eq!(node.cli(&["CLUSTER", "ADDSLOTSRANGE", &format!("{first}"), &format!("{last}")]), "OK");
     }
@@ -32,7 +32,7 @@ fn cluster() -> [Redis; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
-    let nodes = cluster();
+    let nodes = cluster(true);
     let servers: Vec<&Redis> = nodes.iter().collect();
     let more = "cluster = true\non_store_failure = \"deny\"\nbudget = \"1s\"\nrepeats_for = \"0s\"";
     let replicas = [(); 2].map(|()| Replica::start(&servers, "enforce", more));
@@ -54,7 +54,7 @@ async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
 /// A command has one node, so what is asked at once goes separately.
 #[tokio::test]
 async fn questions_about_accounts_of_all_nodes_can_be_asked_at_once() {
-    let nodes = cluster();
+    let nodes = cluster(false);
     let servers: Vec<&Redis> = nodes.iter().collect();
     let store = open(&servers, Duration::from_secs(1)).await;
     let rules = AccountRules { window: 3600, tokens_per_hour: None };
