@@ -1,5 +1,6 @@
 //! Where it is kept whose an account is: in this process, or in a Redis that replicas share.
 
+mod by_use;
 mod memory_store;
 mod redis_store;
 mod sharded;

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use metabase_token_service::domain::account::AccountRules;
+
 use crate::{
     redis_process::{Options, Redis},
     replica::{Replica, outcome, request},
+    store::{asked, decide, open},
 };
 
 /// Three nodes that share all slots.
-fn cluster() -> [Redis; 3] {
-    let nodes = [(); 3].map(|()| Redis::start(Options { cluster: true, acl: true, ..Options::default() }));
+fn cluster(acl: bool) -> [Redis; 3] {
+    let nodes = [(); 3].map(|()| Redis::start(Options { cluster: true, acl, ..Options::default() }));
     for (node, (first, last)) in nodes.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]) {
         assert_eq!(node.cli(&["CLUSTER", "ADDSLOTSRANGE", &format!("{first}"), &format!("{last}")]), "OK");
     }
@@ -28,7 +32,7 @@ fn cluster() -> [Redis; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
-    let nodes = cluster();
+    let nodes = cluster(true);
     let servers: Vec<&Redis> = nodes.iter().collect();
     let more = "cluster = true\non_store_failure = \"deny\"\nbudget = \"1s\"\nrepeats_for = \"0s\"";
     let replicas = [(); 2].map(|()| Replica::start(&servers, "enforce", more));
@@ -45,4 +49,21 @@ async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
     }
     let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
     assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 60, "{sizes:?}");
+}
+
+/// A command has one node, so what is asked at once goes separately.
+#[tokio::test]
+async fn questions_about_accounts_of_all_nodes_can_be_asked_at_once() {
+    let nodes = cluster(false);
+    let servers: Vec<&Redis> = nodes.iter().collect();
+    let store = open(&servers, Duration::from_secs(1)).await;
+    let rules = AccountRules { window: 3600, tokens_per_hour: None };
+    for (person, is_other) in [(1, false), (2, true), (1, false)] {
+        let answers = join_all((0..100).map(|account| decide(&store, asked(account, person, true), rules))).await;
+        for (account, found) in answers.into_iter().enumerate() {
+            assert_eq!(found.map(|found| found.other_person), Ok(is_other), "{account}, {person}");
+        }
+    }
+    let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
+    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 100, "{sizes:?}");
 }

@@ -1,19 +1,11 @@
-//! The rules as Redis runs them, judged by the model that judges those of the domain. Time is simulated: to let it pass, every key loses
-//! that much of its life, and its spans of tokens move back. The start of a real span in the midst of a history would move them once
-//! more, so such a history is run again.
+//! The rules as Redis runs them, judged by the model that judges those of the domain. What happens without a pause is asked at once, and
+//! decided in one go. Time is simulated: to let it pass, every key loses that much of its life, and its spans of tokens move back. The start
+//! of a real span in the midst of a history would move them once more, so such a history is run again.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
-use metabase_token_service::{
-    adapters::account_store::RedisStore,
-    application::accounts::{AccountStore as _, Applied},
-    config::{RedisConfig, RedisUrl, SecretSource},
-    domain::{
-        account::{AccountId, AccountRules, Findings, OnStoreFailure, PersonId, Use},
-        time::UnixTime,
-    },
-    telemetry::Metrics,
-};
+use futures_util::future::join_all;
+use metabase_token_service::domain::account::AccountRules;
 use proptest::{
     prelude::{ProptestConfig, Strategy, any},
     prop_assert_eq,
@@ -24,6 +16,7 @@ use redis::{Commands as _, Connection};
 use crate::{
     model::{Model, Step},
     redis_process::{Options, Redis as Server},
+    store::{asked, decide, open},
 };
 
 const HISTORIES: u32 = 500;
@@ -47,17 +40,11 @@ fn pass(redis: &mut Connection, at: i64, seconds: i64) {
     for key in redis.keys::<_, Vec<String>>("*").unwrap() {
         let left: i64 = redis.pttl(&key).unwrap();
         let _: () = redis.pexpire(&key, left - seconds * 1000).unwrap();
-        let Some(tokens) = redis.hget::<_, _, Option<String>>(&key, "tokens").unwrap() else { continue };
-        let (newest, counts) = tokens.split_once(':').unwrap();
-        let earlier = newest.parse::<i64>().unwrap() - spans;
-        let _: () = redis.hset(&key, "tokens", format!("{earlier}:{counts}")).unwrap();
-    }
-}
-
-async fn decide(store: &RedisStore, asked: &Use, rules: AccountRules) -> Findings {
-    match store.apply(asked, rules, UnixTime::from_seconds(0)) {
-        Applied::Now(found) => found.unwrap(),
-        Applied::Later(found) => found.await.unwrap(),
+        let Some(mut value) = redis.get::<_, Option<Vec<u8>>>(&key).unwrap() else { continue };
+        let newest = u32::from_be_bytes(value[16..20].try_into().unwrap());
+        value[16..20].copy_from_slice(&(newest - u32::try_from(spans).unwrap()).to_be_bytes());
+        let keep = redis::SetOptions::default().with_expiration(redis::SetExpiry::KEEPTTL);
+        let _: () = redis.set_options(&key, value, keep).unwrap();
     }
 }
 
@@ -65,21 +52,9 @@ async fn decide(store: &RedisStore, asked: &Use, rules: AccountRules) -> Finding
 fn every_history_is_judged_as_by_the_model() {
     let server = Server::start(Options::default());
     let mut redis = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = RedisConfig {
-        urls: vec![RedisUrl { host: "127.0.0.1".to_owned(), port: server.port, is_tls: false }],
-        cluster: false,
-        username: None,
-        password: None,
-        ca: None,
-        allow_plaintext: false,
-        hash_key: (SecretSource::Generated, metabase_token_service::config::Location::default()),
-        budget: std::time::Duration::from_secs(1),
-        // Its time is real.
-        repeats_for: std::time::Duration::ZERO,
-        on_store_failure: OnStoreFailure::Deny,
-    };
-    let store = runtime.block_on(RedisStore::open(&config, Metrics::default().accounts)).unwrap();
+    // Of one thread: what is asked at once is sent at once, and in that order.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(open(&[&server], Duration::from_secs(1)));
     let config = ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() };
     let rules = (proptest::sample::select(vec![1800_u32, 7200]), proptest::option::of(1_u32..6));
     let history =
@@ -93,15 +68,18 @@ fn every_history_is_judged_as_by_the_model() {
             let _: () = redis::cmd("FLUSHALL").query(&mut redis).unwrap();
             let mut model = Model::new(i64::from(window), most.map(|most| most as usize));
             let (mut at, mut found, mut expected) = (start, Vec::new(), Vec::new());
-            for step in &steps {
-                pass(&mut redis, at, step.after);
-                at += step.after;
-                let (account, person) =
-                    (AccountId::from_bytes([step.account; 16]), PersonId::from_bytes([step.person; 16]));
-                let asked = Use { account, person, is_enforced: step.is_enforced };
-                let own = runtime.block_on(decide(&store, &asked, rules));
-                found.push((own.other_person, own.too_many_tokens));
-                expected.push(model.expect(*step, at));
+            for together in steps.chunk_by(|_, next| next.after == 0) {
+                pass(&mut redis, at, together[0].after);
+                at += together[0].after;
+                let answers = join_all(
+                    together
+                        .iter()
+                        .map(|step| decide(&store, asked(step.account, step.person, step.is_enforced), rules)),
+                );
+                for own in runtime.block_on(answers) {
+                    found.push(own.map(|own| (own.other_person, own.too_many_tokens)).unwrap());
+                }
+                expected.extend(together.iter().map(|step| model.expect(*step, at)));
             }
             if span(&mut redis) == real {
                 prop_assert_eq!(&found, &expected, "{:?}", steps);

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod gathered;
 mod histories;
 #[path = "../../src/domain/account/model.rs"]
 mod model;
@@ -16,3 +17,4 @@ mod race;
 mod redis_process;
 mod replica;
 mod sign_in;
+mod store;

@@ -20,7 +20,7 @@ fn doctor_tells_whether_the_store_can_be_used() {
     let (code, out) = doctor(&dir);
     assert!(code == Some(0) && out.contains("ok    accounts       The account store answers"), "{out}");
     // Nothing that lasts is left behind.
-    let key = redis.cli(&["KEYS", "mts:account:1:*"]);
+    let key = redis.cli(&["KEYS", "mts:account:2:*"]);
     assert!(key.is_empty() || redis.cli(&["TTL", &key]).parse::<i64>().unwrap() <= 1, "{key}");
 
     let refused = |rule: &str| {
@@ -32,7 +32,7 @@ fn doctor_tells_whether_the_store_can_be_used() {
     refused("Password authentication failed");
     fs::write(dir.path().join("password"), PASSWORD).unwrap();
     // A user who may read and not write.
-    redis.cli(&["ACL", "SETUSER", USER, "-hset"]);
+    redis.cli(&["ACL", "SETUSER", USER, "-set"]);
     refused("The account store cannot be used");
     redis.kill();
     refused("The account store cannot be used");

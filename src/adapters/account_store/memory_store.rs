@@ -34,16 +34,16 @@ impl MemoryStore {
         let [first, ..] = *asked.account.as_bytes();
         // The map itself goes by the first eight bytes, of which it uses the upper and the lower bits.
         let mut shard = self.bindings.lock(asked.account.as_bytes().last().copied().unwrap_or(first));
-        if let Some(binding) = shard.peek_mut(&asked.account) {
-            let findings = binding.apply(asked, rules, now);
+        if let Some(place) = shard.find(&asked.account) {
+            let findings = shard.at(place).apply(asked, rules, now);
             // What others try does not keep a binding longer than its holder does.
             if !findings.other_person {
-                shard.promote(&asked.account);
+                shard.used(place);
             }
             return findings;
         }
         let (binding, findings) = Binding::new(asked, rules, now);
-        shard.put(asked.account, binding);
+        shard.insert(asked.account, binding);
         self.metrics.bound();
         self.make_room(&mut shard, rules, now);
         findings
@@ -51,15 +51,15 @@ impl MemoryStore {
 
     fn make_room(&self, shard: &mut Shard<AccountId, Binding>, rules: AccountRules, now: UnixTime) {
         for _ in 0..CLEARED {
-            let Some((_, oldest)) = shard.peek_lru() else { return };
+            let Some(oldest) = shard.oldest() else { return };
             if !oldest.has_expired(rules, now) {
                 break;
             }
-            shard.pop_lru();
+            shard.forget_oldest();
             self.metrics.expired();
         }
         if shard.len() > self.room {
-            shard.pop_lru();
+            shard.forget_oldest();
             self.metrics.evicted();
         }
     }

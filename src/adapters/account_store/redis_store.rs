@@ -1,6 +1,7 @@
 //! Bindings in a Redis or Valkey that all replicas ask: one atomic round trip, within a budget, or none while it fails.
 
 mod connect;
+mod gather;
 mod link;
 mod repeats;
 mod script;
@@ -10,7 +11,11 @@ use std::{fmt, sync::Arc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::{connect::check, link::probe};
-use self::{link::Link, repeats::Repeats};
+use self::{
+    link::Link,
+    repeats::{Known, Repeats},
+    script::Question,
+};
 use super::AccountStoreError;
 use crate::{
     application::accounts::{AccountStore, Applied, StoreUnavailable},
@@ -43,11 +48,10 @@ impl RedisStore {
         Ok(Self { link, repeats, metrics, _ends_with_this: ended.drop_guard() })
     }
 
-    async fn ask(&self, asked: Use, rules: AccountRules) -> Result<Findings, StoreUnavailable> {
-        let uncounted = self.repeats.take_uncounted(&asked);
-        let answer = self.link.ask(&asked, rules, uncounted).await;
-        let answer = answer.inspect_err(|StoreUnavailable| self.repeats.give_back(&asked, uncounted))?;
-        self.repeats.remember(&asked, answer);
+    async fn ask(&self, question: Question, rules: AccountRules) -> Result<Findings, StoreUnavailable> {
+        let answer = self.link.ask(question, rules).await;
+        let answer = answer.inspect_err(|StoreUnavailable| self.repeats.give_back(question))?;
+        self.repeats.remember(&question.asked, answer);
         Ok(answer.findings)
     }
 }
@@ -55,11 +59,15 @@ impl RedisStore {
 impl AccountStore for RedisStore {
     /// The time is Redis's own: the clocks of replicas may differ.
     fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, _: UnixTime) -> Applied<'a> {
-        if let Some(findings) = self.repeats.look(asked, rules.tokens_per_hour) {
-            self.metrics.store_called(StoreCall::Cached);
-            return Applied::Now(Ok(findings));
+        match self.repeats.look(asked, rules.tokens_per_hour) {
+            Known::Answer(findings) => {
+                self.metrics.store_called(StoreCall::Cached);
+                Applied::Now(Ok(findings))
+            }
+            Known::Uncounted(uncounted) => {
+                Applied::Later(Box::pin(self.ask(Question { asked: *asked, uncounted }, rules)))
+            }
         }
-        Applied::Later(Box::pin(self.ask(*asked, rules)))
     }
 }
 

@@ -5,21 +5,20 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use lru::LruCache;
+use super::by_use::ByUse;
 
 /// A power of two, far above the number of processors, so that two threads rarely want the same.
 pub(super) const SHARDS: usize = 64;
 
 /// One map in the order of use.
-pub(super) type Shard<K, V> = LruCache<K, V, BuildHasherDefault<AsItIs>>;
+pub(super) type Shard<K, V> = ByUse<K, V, BuildHasherDefault<AsItIs>>;
 
 /// Many maps, of which each key has one. A lock is held for a look-up and never while something is waited for.
 pub(super) struct Sharded<K, V>(Box<[Mutex<Shard<K, V>>]>);
 
-impl<K: Hash + Eq, V> Sharded<K, V> {
+impl<K: Copy + Hash + Eq, V: Copy> Sharded<K, V> {
     pub(super) fn new() -> Self {
-        // Bounded by whoever puts something in, for a bound here would take all of its memory at once.
-        Self((0..SHARDS).map(|_| Mutex::new(LruCache::unbounded_with_hasher(BuildHasherDefault::default()))).collect())
+        Self((0..SHARDS).map(|_| Mutex::new(ByUse::new())).collect())
     }
 
     /// The map of the keys whose hash ends with `byte`.

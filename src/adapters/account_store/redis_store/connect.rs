@@ -25,6 +25,8 @@ const MAX_CA_BYTES: usize = 1024 * 1024;
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Commands on their way to the socket.
 const PIPELINE: usize = 1024;
+/// Of many questions each: one is on its way there, one is being answered, one is on its way back, and one is being sent.
+const BATCHES: usize = 4;
 
 /// Questions of many go over one connection, in order. Clones share it.
 #[derive(Clone)]
@@ -34,6 +36,22 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// Questions that one command may ask: in a cluster all keys of a command are on one node.
+    pub(super) const fn most_at_once(&self) -> usize {
+        match self {
+            Self::Cluster(_) => 1,
+            Self::Single(_) => usize::MAX,
+        }
+    }
+
+    /// Commands that may be without an answer. While there are more, questions gather.
+    pub(super) const fn most_on_their_way(&self) -> usize {
+        match self {
+            Self::Cluster(_) => PIPELINE,
+            Self::Single(_) => BATCHES,
+        }
+    }
+
     pub(super) async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
         let value = match self {
             Self::Cluster(connection) => connection.req_packed_command(command).await?,

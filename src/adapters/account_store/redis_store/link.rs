@@ -12,14 +12,15 @@ use std::{
 use arc_swap::ArcSwapOption;
 use redis::RedisError;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connect::{Connection, PATIENCE, connect},
-    script::{self, Answer},
+    gather::{Waiting, gather},
+    script::{self, Answer, Question},
 };
 use crate::{
     application::{accounts::StoreUnavailable, watch_metabase::jittered},
@@ -28,7 +29,7 @@ use crate::{
     telemetry::{AccountMetrics, StoreCall},
 };
 
-/// Questions that may wait for an answer at once. The accident: a Redis that stops makes every request of the budget's time wait.
+/// Questions that may wait to be sent at once. The accident: a Redis that stops makes every request of the budget's time wait.
 const MAX_WAITING: usize = 1024;
 /// How long all questions may fail before the connection is given up. All that wait at one moment fail together when the network, or
 /// this machine, pauses for longer than the budget.
@@ -45,7 +46,6 @@ pub(super) struct Link {
     config: RedisConfig,
     metrics: AccountMetrics,
     live: ArcSwapOption<Live>,
-    waiting: Semaphore,
     began: Instant,
     /// Milliseconds from when it began to the first of the failures in a row, and one more; 0 = the last question was answered.
     failing_since: AtomicU64,
@@ -56,6 +56,8 @@ pub(super) struct Link {
 /// A connection that works as far as is known.
 struct Live {
     connection: Connection,
+    /// To the task that asks over it, which ends with this.
+    questions: mpsc::Sender<Waiting>,
     number: u64,
 }
 
@@ -66,7 +68,6 @@ impl Link {
             config,
             metrics,
             live: ArcSwapOption::empty(),
-            waiting: Semaphore::new(MAX_WAITING),
             began: Instant::now(),
             failing_since: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -84,29 +85,28 @@ impl Link {
     }
 
     /// Redis's answer, within the budget.
-    pub(super) async fn ask(
-        &self,
-        asked: &Use,
-        rules: AccountRules,
-        uncounted: u32,
-    ) -> Result<Answer, StoreUnavailable> {
-        let skipped = || {
+    pub(super) async fn ask(&self, question: Question, rules: AccountRules) -> Result<Answer, StoreUnavailable> {
+        let (answered, answer) = oneshot::channel();
+        let Some(number) = self.send(Waiting { question, rules, answered }) else {
             self.metrics.store_called(StoreCall::Skipped);
-            StoreUnavailable
+            return Err(StoreUnavailable);
         };
-        let live = self.live.load_full().ok_or_else(skipped)?;
-        let _waiting = self.waiting.try_acquire().map_err(|_| skipped())?;
-        let mut connection = live.connection.clone();
-        let answer = timeout(self.config.budget, script::run(&mut connection, asked, rules, uncounted)).await;
-        match answer {
-            Ok(Ok(answer)) => {
+        match timeout(self.config.budget, answer).await {
+            Ok(Ok(Ok(answer))) => {
                 self.failing_since.store(0, Ordering::Relaxed);
                 self.metrics.store_called(StoreCall::Answered);
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(self.failed(live.number, Some(&error))),
-            Err(_) => Err(self.failed(live.number, None)),
+            Ok(Ok(Err(error))) => Err(self.failed(number, Some(&error))),
+            Ok(Err(_)) | Err(_) => Err(self.failed(number, None)),
         }
+    }
+
+    /// To whichever connection there is, of which this is the number.
+    fn send(&self, waiting: Waiting) -> Option<u64> {
+        let live = self.live.load();
+        let live = live.as_ref()?;
+        live.questions.try_send(waiting).ok().map(|()| live.number)
     }
 
     fn failed(&self, number: u64, error: Option<&RedisError>) -> StoreUnavailable {
@@ -143,7 +143,9 @@ impl Link {
     fn use_from_now_on(&self, connection: Connection) {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         self.failing_since.store(0, Ordering::Relaxed);
-        self.live.store(Some(Arc::new(Live { connection, number })));
+        let (questions, asked) = mpsc::channel(MAX_WAITING);
+        tokio::spawn(gather(connection.clone(), asked));
+        self.live.store(Some(Arc::new(Live { connection, questions, number })));
         self.metrics.store_is(false);
         tracing::info!("The account store can be asked");
     }
@@ -198,7 +200,7 @@ pub(in crate::adapters::account_store) async fn probe(config: &RedisConfig) -> R
         let asked =
             Use { account: AccountId::from_bytes(random), person: PersonId::from_bytes(random), is_enforced: false };
         let rules = AccountRules { window: 1, tokens_per_hour: None };
-        let answer = script::run(&mut connection, &asked, rules, 0).await;
+        let answer = script::run(&mut connection, &[Question { asked, uncounted: 0 }], rules).await;
         answer.map(drop).map_err(|error| error.to_string())
     };
     timeout(PATIENCE_AT_START, asking).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))

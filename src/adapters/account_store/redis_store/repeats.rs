@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     super::sharded::{SHARDS, Sharded},
-    script::Answer,
+    script::{Answer, Question},
 };
 use crate::domain::account::{AccountId, Findings, PersonId, Use};
 
@@ -20,17 +20,24 @@ const ROOM: usize = 65_536;
 
 /// The last answers.
 pub(super) struct Repeats {
-    answers: Sharded<Question, Remembered>,
+    answers: Sharded<Asked, Remembered>,
     lasts: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Question {
+struct Asked {
     account: AccountId,
     person: PersonId,
 }
 
-impl Hash for Question {
+/// What is known before Redis is asked.
+pub(super) enum Known {
+    Answer(Findings),
+    /// Tokens that were issued since Redis was asked last.
+    Uncounted(u32),
+}
+
+impl Hash for Asked {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.account.hash(state);
         let mut first = [0; 8];
@@ -39,6 +46,7 @@ impl Hash for Question {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Remembered {
     answer: Answer,
     /// Tokens that were issued since, and that Redis does not know of.
@@ -52,39 +60,32 @@ impl Repeats {
         Self { answers: Sharded::new(), lasts }
     }
 
-    /// The answer to a repeat, whose token is counted; none if Redis has to be asked.
-    pub(super) fn look(&self, asked: &Use, most: Option<NonZeroU32>) -> Option<Findings> {
-        if self.lasts.is_zero() {
-            return None;
-        }
+    /// The answer to a repeat, whose token is counted; or what Redis is to be told with the question.
+    pub(super) fn look(&self, asked: &Use, most: Option<NonZeroU32>) -> Known {
         let mut shard = self.answers.lock(shard(asked));
-        let remembered = shard.get_mut(&question(asked))?;
-        if remembered.until <= Instant::now() {
-            return None;
-        }
+        let Some(place) = shard.find(&key(asked)) else { return Known::Uncounted(0) };
+        shard.used(place);
+        let remembered = shard.at(place);
         let findings = remembered.answer.findings;
-        if asked.is_enforced && findings.any() {
-            return Some(findings);
+        if remembered.until > Instant::now() {
+            if asked.is_enforced && findings.any() {
+                return Known::Answer(findings);
+            }
+            // At the bound, Redis has the say, which knows what other replicas have issued.
+            let tokens = remembered.answer.tokens.saturating_add(remembered.uncounted).saturating_add(1);
+            if findings.too_many_tokens || most.is_none_or(|most| tokens <= most.get()) {
+                remembered.uncounted = remembered.uncounted.saturating_add(1);
+                return Known::Answer(findings);
+            }
         }
-        // At the bound, Redis has the say, which knows what other replicas have issued.
-        let tokens = remembered.answer.tokens.saturating_add(remembered.uncounted).saturating_add(1);
-        if !findings.too_many_tokens && most.is_some_and(|most| tokens > most.get()) {
-            return None;
-        }
-        remembered.uncounted = remembered.uncounted.saturating_add(1);
-        Some(findings)
-    }
-
-    /// What Redis is to be told with the next question.
-    pub(super) fn take_uncounted(&self, asked: &Use) -> u32 {
-        let mut shard = self.answers.lock(shard(asked));
-        shard.get_mut(&question(asked)).map_or(0, |remembered| std::mem::take(&mut remembered.uncounted))
+        Known::Uncounted(std::mem::take(&mut remembered.uncounted))
     }
 
     /// Redis could not be told.
-    pub(super) fn give_back(&self, asked: &Use, uncounted: u32) {
-        let mut shard = self.answers.lock(shard(asked));
-        if let Some(remembered) = shard.get_mut(&question(asked)) {
+    pub(super) fn give_back(&self, Question { asked, uncounted }: Question) {
+        let mut shard = self.answers.lock(shard(&asked));
+        if let Some(place) = shard.find(&key(&asked)) {
+            let remembered = shard.at(place);
             remembered.uncounted = remembered.uncounted.saturating_add(uncounted);
         }
     }
@@ -96,17 +97,21 @@ impl Repeats {
         }
         let mut shard = self.answers.lock(shard(asked));
         let until = Instant::now() + self.lasts;
-        // What others have issued while Redis was asked is not forgotten.
-        let uncounted = shard.get(&question(asked)).map_or(0, |remembered| remembered.uncounted);
-        shard.put(question(asked), Remembered { answer, uncounted, until });
-        if shard.len() > ROOM / SHARDS {
-            shard.pop_lru();
+        if let Some(place) = shard.find(&key(asked)) {
+            // What others have issued while Redis was asked is not forgotten.
+            let uncounted = shard.at(place).uncounted;
+            *shard.at(place) = Remembered { answer, uncounted, until };
+            return;
         }
+        if shard.len() >= ROOM / SHARDS {
+            shard.forget_oldest();
+        }
+        shard.insert(key(asked), Remembered { answer, uncounted: 0, until });
     }
 }
 
-fn question(asked: &Use) -> Question {
-    Question { account: asked.account, person: asked.person }
+fn key(asked: &Use) -> Asked {
+    Asked { account: asked.account, person: asked.person }
 }
 
 fn shard(asked: &Use) -> u8 {

@@ -1,6 +1,6 @@
-//! The rules of `domain::account` in Lua: one key, one round trip, atomic in Redis. docs/accounts.md describes the key.
+//! The rules of `domain::account` in Lua: one round trip for many accounts, atomic in Redis. docs/accounts.md describes the keys.
 
-use std::sync::LazyLock;
+use std::{num::NonZeroU32, sync::LazyLock};
 
 use aws_lc_rs::digest;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
@@ -8,54 +8,73 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 use super::connect::Connection;
 use crate::domain::account::{AccountRules, Findings, Tokens, Use};
 
-/// Version 1 of the key schema: another one is another prefix.
-const PREFIX: &str = "mts:account:1:";
+/// Version 2 of the key schema: another one is another prefix.
+const PREFIX: &str = "mts:account:2:";
 
-/// What Redis runs. `KEYS[1]` is the account; `ARGV` are the person, the window in milliseconds, whether findings refuse the token,
-/// the bound of tokens (0 = none), and the tokens that were issued since the last question.
+/// What Redis runs. `KEYS` are the accounts that are asked about, in order, and one may be among them twice; `ARGV` are the window in
+/// milliseconds, the bound of tokens (0 = none), and of each question 21 bytes: the person, whether findings refuse the token, and the
+/// tokens that were issued since the last question. The answer to each is a number: the tokens, and two bits of findings.
+///
+/// A free account takes one command, which does nothing but tell who holds it if it is not free.
 const LUA: &str = r"
-local person, window = ARGV[1], tonumber(ARGV[2])
-local enforced, most, uncounted = ARGV[3] == '1', tonumber(ARGV[4]), tonumber(ARGV[5])
-local held = redis.call('HMGET', KEYS[1], 'person', 'tokens')
-local other = held[1] and held[1] ~= person
-local span = math.floor(tonumber(redis.call('TIME')[1]) / SPAN_SECONDS)
-local counts = {}
-for i = 1, SPANS do counts[i] = 0 end
-if held[1] and held[2] then
-  local kept = {}
-  for number in string.gmatch(held[2], '%d+') do kept[#kept + 1] = tonumber(number) end
-  if kept[1] > span then span = kept[1] end
-  local passed = span - kept[1]
-  for i = 1, SPANS - passed do counts[i + passed] = kept[i + 1] or 0 end
+local window, most, questions = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local call, pack, unpack = redis.call, struct.pack, struct.unpack
+local now = math.floor(tonumber(call('TIME')[1]) / SPAN_SECONDS)
+local first = pack('>I4HHHHHH', now, 1, 0, 0, 0, 0, 0)
+local answers = {}
+for i = 1, #KEYS do
+  local person, enforced, uncounted = unpack('>c16BI4', questions, 21 * i - 20)
+  local total = uncounted + 1
+  local other, many = false, most > 0 and total > most
+  local refused = many and enforced == 1
+  local value = first
+  if refused then total = uncounted end
+  if total ~= 1 then value = pack('>I4HHHHHH', now, math.min(total, 65535), 0, 0, 0, 0, 0) end
+  local held = call('SET', KEYS[i], person .. value, 'PX', window, 'NX', 'GET')
+  if held then
+    local holder, span, a, b, c, d, e, f = unpack('>c16I4HHHHHH', held)
+    for _ = 1, math.min(now - span, SPANS) do a, b, c, d, e, f = 0, a, b, c, d, e end
+    if span < now then span = now end
+    total = a + b + c + d + e + f + uncounted
+    other = holder ~= person
+    refused, many = other and enforced == 1, false
+    if not refused and most > 0 then
+      many = total + 1 > most
+      refused = many and enforced == 1
+    end
+    a = a + uncounted
+    if not refused then a, total = a + 1, total + 1 end
+    value = holder .. pack('>I4HHHHHH', span, math.min(a, 65535), b, c, d, e, f)
+    if not other then
+      call('SET', KEYS[i], value, 'PX', window)
+    elseif not refused or uncounted > 0 then
+      call('SET', KEYS[i], value, 'KEEPTTL')
+    end
+  end
+  answers[i] = 4 * total + (many and 2 or 0) + (other and 1 or 0)
 end
-counts[1] = counts[1] + uncounted
-local total = 0
-for i = 1, SPANS do total = total + counts[i] end
-local refused, many = other and enforced, false
-if not refused and most > 0 then
-  many = total + 1 > most
-  refused = many and enforced
-end
-if not refused then
-  counts[1] = counts[1] + 1
-  total = total + 1
-end
-if not other then
-  redis.call('HSET', KEYS[1], 'person', person, 'tokens', span .. ':' .. table.concat(counts, ':'))
-  redis.call('PEXPIRE', KEYS[1], window)
-elseif not refused or uncounted > 0 then
-  redis.call('HSET', KEYS[1], 'tokens', span .. ':' .. table.concat(counts, ':'))
-end
-return { other and 1 or 0, many and 1 or 0, total }
+return answers
 ";
+
+const _: () = assert!(Tokens::SPANS == 6, "the script has a variable for each");
 
 /// The script with the spans of the domain, and its SHA-1, by which Redis knows it.
 static SCRIPT: LazyLock<(String, String)> = LazyLock::new(|| {
     let spans = Tokens::SPANS.to_string();
     let text = LUA.replace("SPAN_SECONDS", &Tokens::SPAN_SECONDS.to_string()).replace("SPANS", &spans);
     let sha = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    (text, hex(sha.as_ref()))
+    let mut hex = String::new();
+    push_hex(&mut hex, sha.as_ref());
+    (text, hex)
 });
+
+/// What Redis is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) asked: Use,
+    /// Tokens that were issued since the last question, and that Redis does not know of.
+    pub(super) uncounted: u32,
+}
 
 /// What Redis has found.
 #[derive(Clone, Copy, Debug)]
@@ -65,49 +84,56 @@ pub(super) struct Answer {
     pub(super) tokens: u32,
 }
 
-/// One round trip; two when Redis was started anew and does not know the script.
+impl From<u64> for Answer {
+    fn from(number: u64) -> Self {
+        let findings = Findings { other_person: number & 1 != 0, too_many_tokens: number & 2 != 0 };
+        Self { findings, tokens: u32::try_from(number >> 2).unwrap_or(u32::MAX) }
+    }
+}
+
+/// An answer to each question, in order. One round trip; two when Redis was started anew and does not know the script.
 pub(super) async fn run(
     connection: &mut Connection,
-    asked: &Use,
+    questions: &[Question],
     rules: AccountRules,
-    uncounted: u32,
-) -> Result<Answer, RedisError> {
+) -> Result<Vec<Answer>, RedisError> {
     let (text, sha) = &*SCRIPT;
-    let command = |name: &str, script: &str| {
-        let mut command = Cmd::with_capacity(8, 256);
-        command.arg(name).arg(script).arg(1).arg(key(asked)).arg(hex(asked.person.as_bytes()));
-        command.arg(u64::from(rules.window) * 1000).arg(u8::from(asked.is_enforced));
-        command.arg(rules.tokens_per_hour.map_or(0, std::num::NonZeroU32::get)).arg(uncounted);
-        command
-    };
-    let (other, many, tokens): (u8, u8, u32) = match connection.query(&command("EVALSHA", sha)).await {
+    let answers: Vec<u64> = match connection.query(&command("EVALSHA", sha, questions, rules)).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            connection.query(&command("EVAL", text)).await?
+            connection.query(&command("EVAL", text, questions, rules)).await?
         }
-        answer => answer?,
+        answers => answers?,
     };
-    Ok(Answer { findings: Findings { other_person: other == 1, too_many_tokens: many == 1 }, tokens })
+    if answers.len() != questions.len() {
+        return Err((ErrorKind::UnexpectedReturnType, "not as many answers as questions").into());
+    }
+    Ok(answers.into_iter().map(Answer::from).collect())
+}
+
+fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules) -> Cmd {
+    let mut command = Cmd::with_capacity(questions.len() + 6, 128 + script.len() + questions.len() * 80);
+    command.arg(name).arg(script).arg(questions.len());
+    let mut key = String::with_capacity(PREFIX.len() + 32);
+    let mut packed = Vec::with_capacity(questions.len() * 21);
+    for Question { asked, uncounted } in questions {
+        key.clear();
+        key.push_str(PREFIX);
+        push_hex(&mut key, asked.account.as_bytes());
+        command.arg(&key);
+        packed.extend_from_slice(asked.person.as_bytes());
+        packed.push(asked.is_enforced.into());
+        packed.extend_from_slice(&uncounted.to_be_bytes());
+    }
+    command.arg(u64::from(rules.window) * 1000).arg(rules.tokens_per_hour.map_or(0, NonZeroU32::get)).arg(packed);
+    command
 }
 
 /// Reads a key that nobody has, to see whether Redis answers.
 pub(super) async fn beat(connection: &mut Connection) -> Result<(), RedisError> {
     let mut command = Cmd::new();
-    command.arg("HMGET").arg(format!("{PREFIX}heartbeat")).arg("person");
-    let _: Vec<Option<String>> = connection.query(&command).await?;
+    command.arg("GET").arg(format!("{PREFIX}heartbeat"));
+    let _: Option<Vec<u8>> = connection.query(&command).await?;
     Ok(())
-}
-
-fn key(asked: &Use) -> String {
-    let mut key = String::with_capacity(PREFIX.len() + 32);
-    key.push_str(PREFIX);
-    push_hex(&mut key, asked.account.as_bytes());
-    key
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    push_hex(&mut text, bytes);
-    text
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
