@@ -30,15 +30,23 @@ type Person struct {
 	Attributes map[string]string
 }
 
+// People are the demo's, by name.
+type People map[string]Person
+
+// UnmarshalText reads them from JSON.
+func (p *People) UnmarshalText(text []byte) error {
+	return json.Unmarshal(text, (*map[string]Person)(p))
+}
+
 // Backend is what requests need to be answered.
 type Backend struct {
-	people   map[string]Person   // Yours: the user database.
+	people   People              // Yours: the user database.
 	sessions *scs.SessionManager // Yours: with a store that outlives the process.
 	service  pb.MetabaseTokenServiceClient
 	instance string
 }
 
-func newHandler(settings Settings, people map[string]Person, service pb.MetabaseTokenServiceClient) http.Handler {
+func newHandler(settings Settings, service pb.MetabaseTokenServiceClient) http.Handler {
 	sessions := scs.New() // HttpOnly, too.
 	sessions.Lifetime = 8 * time.Hour
 	sessions.Cookie.Secure = settings.secure()
@@ -46,105 +54,86 @@ func newHandler(settings Settings, people map[string]Person, service pb.Metabase
 	if settings.secure() {
 		sessions.Cookie.Name = "__Host-session" // The prefix keeps sibling subdomains from planting a session of their own.
 	}
-	b := &Backend{people, sessions, service, settings.Instance}
+	b := &Backend{settings.People, sessions, service, settings.Instance}
 	mux := http.NewServeMux()
 	mux.Handle("POST /login", endpoint(b.login))
 	mux.Handle("POST /logout", endpoint(b.logout))
 	mux.Handle("GET /sso/metabase", endpoint(b.sso))
 	mux.Handle("GET /sso/metabase/status", endpoint(b.status))
+	origins := settings.origins()
 	app := cors.New(cors.Options{
-		AllowedOrigins:   settings.origins(),
+		AllowedOrigins:   origins,
 		AllowedHeaders:   []string{"*"}, // Those that were asked for.
 		AllowCredentials: true,
-	}).Handler(sessions.LoadAndSave(mux))
-	return endpoint(func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("Cache-Control", "no-store")
-		// CORS only hides answers; this keeps other sites from signing people in and out.
-		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(settings.origins(), origin) {
-			return Failure{http.StatusForbidden, "FOREIGN_ORIGIN", "Not from this site."}
+	}).Handler(sessions.LoadAndSave(http.MaxBytesHandler(mux, 4096)))
+	// CORS only hides answers; this keeps other sites from signing people in and out.
+	return endpoint(func(r *http.Request) (http.Handler, error) {
+		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(origins, origin) {
+			return nil, Failure{http.StatusForbidden, "FOREIGN_ORIGIN", "Not from this site."}
 		}
-		app.ServeHTTP(w, r)
-		return nil
+		return app, nil
 	})
 }
 
-// endpoint answers, or returns why it cannot.
-type endpoint func(http.ResponseWriter, *http.Request) error
+// endpoint returns what answers; with an error, that is what is answered.
+type endpoint func(*http.Request) (http.Handler, error)
 
 func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := e(w, r)
-	if err == nil {
-		return
+	w.Header().Set("Cache-Control", "no-store")
+	answer, err := e(r)
+	if err != nil {
+		answer = failureOf(err)
 	}
-	failure := failureOf(err)
-	if failure.status == http.StatusTooManyRequests || failure.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	_ = answer(w, failure.status, map[string]string{"status": "error", "code": failure.code, "message": failure.message})
+	answer.ServeHTTP(w, r)
 }
 
-func (b *Backend) login(w http.ResponseWriter, r *http.Request) error {
+func (b *Backend) login(r *http.Request) (http.Handler, error) {
 	var body struct{ User string }
 	isJSON := strings.HasPrefix(r.Header.Get("Content-Type"), "application/json")
-	if !isJSON || json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&body) != nil {
-		return Failure{http.StatusBadRequest, "INVALID_REQUEST", `Send {"user": "…"} as JSON.`}
+	if !isJSON || json.NewDecoder(r.Body).Decode(&body) != nil {
+		return nil, Failure{http.StatusBadRequest, "INVALID_REQUEST", `Send {"user": "…"} as JSON.`}
 	}
 	// Yours: prove who it is. The demo believes a name.
 	if _, found := b.people[body.User]; !found {
-		return Failure{http.StatusUnauthorized, "UNKNOWN_USER", "There is no such person."}
+		return nil, Failure{http.StatusUnauthorized, "UNKNOWN_USER", "There is no such person."}
 	}
 	if err := b.sessions.RenewToken(r.Context()); err != nil {
-		return err
+		return nil, err
 	}
 	b.sessions.Put(r.Context(), "user", body.User)
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent, nil
 }
 
-func (b *Backend) logout(w http.ResponseWriter, r *http.Request) error {
-	if err := b.sessions.Destroy(r.Context()); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+func (b *Backend) logout(r *http.Request) (http.Handler, error) {
+	return noContent, b.sessions.Destroy(r.Context())
 }
 
-func (b *Backend) sso(w http.ResponseWriter, r *http.Request) error {
+func (b *Backend) sso(r *http.Request) (http.Handler, error) {
 	query := ssoQuery(r.URL.RawQuery)
 	if query.Get("response") == "json" { // The SDK.
 		token, err := b.issue(r, nil)
-		if err != nil {
-			return err
-		}
-		return answer(w, http.StatusOK, map[string]string{"jwt": token.GetJwt()})
+		return object{"jwt": token.GetJwt()}, err
 	}
 	token, err := b.issue(r, new(query.Get("return_to")))
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, r, token.GetSsoUrl(), http.StatusFound)
-	return nil
+	return http.RedirectHandler(token.GetSsoUrl(), http.StatusFound), err
 }
 
-func (b *Backend) status(w http.ResponseWriter, r *http.Request) error {
+func (b *Backend) status(r *http.Request) (http.Handler, error) {
 	token, err := b.issue(r, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	credential := &pb.CheckAuthStatusRequest_Jwt{Jwt: token.GetJwt()}
 	request := &pb.CheckAuthStatusRequest{Instance: b.instance, Credential: credential}
 	judged, err := b.service.CheckAuthStatus(r.Context(), request)
-	if err != nil {
-		return err
-	}
 	for _, warning := range judged.GetWarnings() {
 		log.Print("token service: ", warning) // For operators.
 	}
-	return answer(w, http.StatusOK, map[string]string{
+	return object{
 		"status":  strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_")),
 		"reason":  strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_"),
 		"message": judged.GetMessage(),
-	})
+	}, err
 }
 
 // issue gets a token for who is asking: the session says so, and nothing else in the request. It is for this one request,
@@ -180,6 +169,15 @@ type Failure struct {
 }
 
 func (f Failure) Error() string { return f.code }
+
+func (f Failure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f.status == http.StatusTooManyRequests || f.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(f.status)
+	object{"status": "error", "code": f.code, "message": f.message}.ServeHTTP(w, r)
+}
 
 var tryAgain = Failure{http.StatusServiceUnavailable, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."}
 
@@ -218,8 +216,12 @@ func failureOf(err error) Failure {
 	return failure
 }
 
-func answer(w http.ResponseWriter, status int, body map[string]string) error {
+// object is an answer as JSON.
+type object map[string]string
+
+func (o object) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(o)
 }
+
+var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -35,7 +34,7 @@ type Settings struct {
 	PublicURL   string   `env:"PUBLIC_URL" envDefault:"http://localhost:8000"`
 	AppOrigins  []string `env:"APP_ORIGINS" envDefault:"http://localhost:3001"`
 	SameSite    string   `env:"COOKIE_SAMESITE" envDefault:"Lax"`
-	People      string   `env:"PEOPLE_FILE,file" envDefault:"../people.json"`
+	People      People   `env:"PEOPLE_FILE,file" envDefault:"../people.json"`
 	Instance    string   `env:"METABASE_INSTANCE"`
 	Address     url.URL  `env:"METABASE_TOKEN_SERVICE_ADDRESS" envDefault:"http://127.0.0.1:50051"`
 	CA          string   `env:"METABASE_TOKEN_SERVICE_TLS_CA,file"`
@@ -58,10 +57,8 @@ func (s Settings) check() error {
 		}
 	}
 	switch {
-	case sameSite[s.SameSite] == 0:
-		return fmt.Errorf("COOKIE_SAMESITE: %q must be Lax or None", s.SameSite)
-	case s.SameSite == "None" && !s.secure():
-		return errors.New("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise")
+	case sameSite[s.SameSite] == 0 || s.SameSite == "None" && !s.secure(): // Browsers drop the cookie otherwise.
+		return fmt.Errorf("COOKIE_SAMESITE: %q must be Lax, or None with an https PUBLIC_URL", s.SameSite)
 	case (s.Certificate != "") != (s.Key != ""):
 		return errors.New("METABASE_TOKEN_SERVICE_TLS_CERTIFICATE goes together with METABASE_TOKEN_SERVICE_TLS_KEY")
 	case (s.Address.Scheme == "https") != (s.CA != ""):
@@ -105,15 +102,11 @@ func main() {
 	if err := errors.Join(err, settings.check()); err != nil {
 		log.Fatal(err)
 	}
-	var people map[string]Person // Yours: the user database.
-	if err := json.Unmarshal([]byte(settings.People), &people); err != nil {
-		log.Fatal("PEOPLE_FILE: ", err)
-	}
 	service, err := connect(settings)
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler := newHandler(settings, people, pb.NewMetabaseTokenServiceClient(service))
+	handler := newHandler(settings, pb.NewMetabaseTokenServiceClient(service))
 	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	log.Print("listening on http://", settings.Listen)

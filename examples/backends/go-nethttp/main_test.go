@@ -29,8 +29,8 @@ func (s stub) IssueMetabaseToken(
 
 // browse signs a person in and fetches a path.
 func browse(refusal error, person, path string) *httptest.ResponseRecorder {
-	people := map[string]Person{"ada": {Email: "ada@example.com"}}
-	handler := newHandler(Settings{}, people, stub{refusal: refusal})
+	people := People{"ada": {Email: "ada@example.com"}}
+	handler := newHandler(Settings{People: people}, stub{refusal: refusal})
 	signIn := httptest.NewRequest("POST", "/login", strings.NewReader(`{"user":"`+person+`"}`))
 	signIn.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
