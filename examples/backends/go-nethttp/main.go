@@ -4,31 +4,27 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	_ "embed"
 	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"net/url"
-	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/docker/go-connections/tlsconfig"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 
 	pb "backend/tokenpb"
 )
 
-// Settings are what the environment says; ../README.md lists every variable. Of the people and the CA, env reads the files.
+// Settings are what the environment says; ../README.md lists every variable. Of the people, env reads the file.
 type Settings struct {
 	Listen      string   `env:"LISTEN" envDefault:"127.0.0.1:8000"`
 	PublicURL   string   `env:"PUBLIC_URL" envDefault:"http://localhost:8000"`
@@ -37,7 +33,7 @@ type Settings struct {
 	People      People   `env:"PEOPLE_FILE,file" envDefault:"../people.json"`
 	Instance    string   `env:"METABASE_INSTANCE"`
 	Address     url.URL  `env:"METABASE_TOKEN_SERVICE_ADDRESS" envDefault:"http://127.0.0.1:50051"`
-	CA          string   `env:"METABASE_TOKEN_SERVICE_TLS_CA,file"`
+	CA          string   `env:"METABASE_TOKEN_SERVICE_TLS_CA"`
 	Certificate string   `env:"METABASE_TOKEN_SERVICE_TLS_CERTIFICATE"`
 	Key         string   `env:"METABASE_TOKEN_SERVICE_TLS_KEY"`
 }
@@ -76,25 +72,15 @@ var serviceConfig string
 func connect(s Settings) (*grpc.ClientConn, error) {
 	security := insecure.NewCredentials()
 	if s.CA != "" {
-		config := &tls.Config{RootCAs: x509.NewCertPool()}
-		config.RootCAs.AppendCertsFromPEM([]byte(s.CA))
-		if s.Certificate != "" {
-			// Read at each handshake, so that a renewed certificate is taken up.
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				pair, err := tls.LoadX509KeyPair(s.Certificate, s.Key)
-				return &pair, err
-			}
+		files := tlsconfig.Options{CAFile: s.CA, CertFile: s.Certificate, KeyFile: s.Key, ExclusiveRootPools: true}
+		config, err := tlsconfig.Client(files)
+		if err != nil {
+			return nil, fmt.Errorf("METABASE_TOKEN_SERVICE_TLS_CA, _CERTIFICATE, _KEY: %w", err)
 		}
 		security = credentials.NewTLS(config)
 	}
-	reconnect := backoff.DefaultConfig
-	reconnect.MaxDelay = 2 * time.Second // Back soon after the service is; the default waits up to 2 minutes.
-	return grpc.NewClient(s.Address.Host,
-		grpc.WithTransportCredentials(security),
-		grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
-		// Notices a peer that vanished without a word.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}))
+	service := grpc.WithDefaultServiceConfig(serviceConfig)
+	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), service)
 }
 
 func main() {
@@ -107,7 +93,7 @@ func main() {
 		log.Fatal(err)
 	}
 	handler := newHandler(settings, pb.NewMetabaseTokenServiceClient(service))
-	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	log.Print("listening on http://", settings.Listen)
 	go func() {

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/caarlos0/env/v11"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -76,5 +80,21 @@ func TestTheQueryIsReadAsMetabaseWritesIt(t *testing.T) {
 	}
 	if ssoQuery("response=json").Get("response") != "json" {
 		t.Error("response=json is not seen")
+	}
+}
+
+func TestAnEmptyCAIsNoReasonForPlaintext(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("METABASE_TOKEN_SERVICE_TLS_CA", ca)
+	for _, address := range []string{"http://localhost:1", "https://localhost:1"} {
+		t.Setenv("METABASE_TOKEN_SERVICE_ADDRESS", address)
+		settings, err := env.ParseAs[Settings]()
+		_, unusable := connect(settings)
+		if err = errors.Join(err, settings.check(), unusable); err == nil || !strings.Contains(err.Error(), "TLS_CA") {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
