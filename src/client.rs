@@ -30,10 +30,13 @@
 //! before the service's `RetryInfo` allows; never when the pause would outlast the deadline. A live check of a token signs its person in
 //! at Metabase, and is not repeated. What was refused for its rate is not tried again: [`Error::RateExceeded`] says when it may be.
 //!
+//! **Browsers.** [`SsoQuery`] reads what Metabase and its SDK ask of a backend, and [`Error::public`] is what a browser may be told.
+//!
 //! **Certificates** are read once. Make a new client when they are renewed, or leave TLS to the sidecar of a mesh.
 
 mod answer;
 mod connect;
+mod endpoint;
 mod error;
 mod request;
 mod retry;
@@ -47,6 +50,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 pub use self::{
     answer::{IssuedToken, Judgement},
     connect::{Builder, ConnectError},
+    endpoint::{PublicError, SsoQuery},
     error::{Error, Refusal, Violation},
     request::{CheckRequest, Person, Tenant, TokenRequest},
     retry::TRIES,
