@@ -10,13 +10,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use metabase_token_service::client::{self, CheckRequest, Client, Error, IssuedToken, SsoUrl, TokenRequest};
+use metabase_token_service::client::{self, CheckRequest, Client, PublicError, SsoQuery, SsoUrl, TokenRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, cookie::SameSite, cookie::time::Duration};
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use crate::Settings;
 
@@ -42,9 +42,8 @@ pub(crate) fn app(settings: &Settings, people: HashMap<String, Person>, service:
     let is_secure = settings.public_url.starts_with("https://");
     let same_site = match settings.cookie_samesite.as_str() {
         "Lax" => SameSite::Lax,
-        "None" if is_secure => SameSite::None,
-        "None" => bail!("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise"),
-        other => bail!("COOKIE_SAMESITE: {other:?} must be Lax or None"),
+        "None" if is_secure => SameSite::None, // Without https, browsers drop the cookie.
+        other => bail!("COOKIE_SAMESITE: {other:?} must be Lax, or None with an https PUBLIC_URL"),
     };
     let origins = settings.app_origins.split(',').chain([settings.public_url.as_str()]);
     let origins = origins.map(origin).collect::<anyhow::Result<Vec<_>>>()?;
@@ -80,7 +79,7 @@ fn origin(text: &str) -> anyhow::Result<HeaderValue> {
 /// CORS only hides answers; this keeps other sites from signing people in and out.
 async fn guard(State(origins): State<Vec<HeaderValue>>, request: Request, next: Next) -> Result<Response> {
     if request.headers().get(header::ORIGIN).is_some_and(|origin| !origins.contains(origin)) {
-        return Err(Failure(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", "Not from this site."));
+        return Err(Failure(PublicError::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", "Not from this site.")));
     }
     Ok(next.run(request).await)
 }
@@ -93,7 +92,7 @@ struct Login {
 async fn login(State(backend): State<Backend>, session: Session, Json(login): Json<Login>) -> Result<StatusCode> {
     // Yours: prove who it is. The demo believes a name.
     if !backend.people.contains_key(&login.user) {
-        return Err(Failure(StatusCode::UNAUTHORIZED, "UNKNOWN_USER", "There is no such person."));
+        return Err(Failure(PublicError::new(StatusCode::UNAUTHORIZED, "UNKNOWN_USER", "There is no such person.")));
     }
     session.cycle_id().await?;
     session.insert("user", login.user).await?;
@@ -110,7 +109,7 @@ impl FromRequestParts<Backend> for Person {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, backend: &Backend) -> Result<Self> {
-        let nobody = || Failure(StatusCode::UNAUTHORIZED, "NOT_SIGNED_IN", "Sign in first.");
+        let nobody = || Failure(PublicError::new(StatusCode::UNAUTHORIZED, "NOT_SIGNED_IN", "Sign in first."));
         let session = Session::from_request_parts(parts, backend).await.map_err(|_| nobody())?;
         let name: Option<String> = session.get("user").await?;
         name.and_then(|name| backend.people.get(&name).cloned()).ok_or_else(nobody)
@@ -118,29 +117,25 @@ impl FromRequestParts<Backend> for Person {
 }
 
 async fn sso(State(backend): State<Backend>, person: Person, RawQuery(query): RawQuery) -> Result<Response> {
-    let mut query = sso_query(&query.unwrap_or_default());
-    if query.get("response").is_some_and(|response| response == "json") {
-        let issued = backend.issue(person, None).await?;
+    let query = SsoQuery::parse(&query.unwrap_or_default());
+    let issued = backend.issue(person, (!query.wants_json).then_some(query.return_to)).await?;
+    if query.wants_json {
         return Ok(Json(json!({ "jwt": issued.token.expose() })).into_response());
     }
-    let return_to = query.remove("return_to").unwrap_or_default();
-    let issued = backend.issue(person, Some(return_to)).await?;
     let url = issued.sso_url.as_ref().map_or("", SsoUrl::expose);
     Ok((StatusCode::FOUND, [(header::LOCATION, url)]).into_response())
 }
 
 async fn status(State(backend): State<Backend>, person: Person) -> Result<Json<Value>> {
     let issued = backend.issue(person, None).await?;
-    let request = CheckRequest::token(&issued.token).instance(&backend.instance);
-    let judged = backend.service.check(request).await?;
+    let judged = backend.service.check(CheckRequest::token(&issued.token).instance(&backend.instance)).await?;
     warn(&judged.warnings);
-    let (status, reason) = (judged.status_word(), judged.reason_word());
-    Ok(Json(json!({ "status": status, "reason": reason, "message": judged.message })))
+    Ok(Json(json!({ "status": judged.status_word(), "reason": judged.reason_word(), "message": judged.message })))
 }
 
 impl Backend {
     /// A token for this person, for this one request: never kept. With `return_to`, also the URL to send them to.
-    async fn issue(&self, person: Person, return_to: Option<String>) -> Result<IssuedToken> {
+    async fn issue(&self, person: Person, return_to: Option<String>) -> Result<client::IssuedToken> {
         let Person { id, email, first_name, last_name, groups, attributes } = person;
         let request = TokenRequest::new(client::Person { id, email, first_name, last_name }).instance(&self.instance);
         let request = request.groups(groups).attributes(attributes);
@@ -156,52 +151,22 @@ fn warn(warnings: &[String]) {
     warnings.iter().for_each(|warning| tracing::warn!("token service: {warning}"));
 }
 
-/// Reads a query in which Metabase appended `return_to` without encoding it: everything behind it is a part of it.
-pub(crate) fn sso_query(query: &str) -> HashMap<String, String> {
-    let query = match format!("&{query}").split_once("&return_to=") {
-        Some((before, rest)) if rest.contains('?') => {
-            form_urlencoded::Serializer::new(before.to_owned()).append_pair("return_to", rest).finish()
-        }
-        _ => query.to_owned(),
-    };
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
-}
-
-/// An answer for the browser: status, code and message.
-struct Failure(StatusCode, &'static str, &'static str);
+/// An answer for the browser: whatever went wrong, and nothing of what the service said.
+struct Failure(PublicError);
 
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// Of whatever went wrong; says nothing of what the service said.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
         tracing::warn!("{error:#}"); // Never holds a token.
-        match error.downcast() {
-            Ok(Error::Denied(_)) => Self(StatusCode::FORBIDDEN, "NO_ACCESS", "You have no access to these analytics."),
-            Ok(Error::RateExceeded { .. }) => {
-                Self(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many people at once; try again.")
-            }
-            Ok(Error::Unavailable { .. } | Error::DeadlineExceeded(_)) => {
-                let message = "Analytics cannot sign you in at the moment; try again.";
-                Self(StatusCode::SERVICE_UNAVAILABLE, "TRY_AGAIN", message)
-            }
-            Ok(Error::FailedPrecondition(refusal)) if refusal.reason == "SHARED_ACCOUNT" => {
-                let message = "Another person uses this e-mail address here; ask for one of your own.";
-                Self(StatusCode::CONFLICT, "SHARED_ACCOUNT", message)
-            }
-            Ok(error) if error.is_about("return_to") => {
-                Self(StatusCode::BAD_REQUEST, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.")
-            }
-            // Unauthenticated too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
-            _ => Self(StatusCode::INTERNAL_SERVER_ERROR, "MISCONFIGURED", "Analytics is not set up correctly."),
-        }
+        Self(error.downcast_ref().map_or(PublicError::MISCONFIGURED, client::Error::public))
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let Self(status, code, message) = self;
+        let PublicError { status, code, message, .. } = self.0;
         let retry_after = matches!(status.as_u16(), 429 | 503).then_some([(header::RETRY_AFTER, "1")]);
         (status, retry_after, Json(json!({ "status": "error", "code": code, "message": message }))).into_response()
     }

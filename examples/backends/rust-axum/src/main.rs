@@ -5,8 +5,6 @@ mod backend;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-
 use anyhow::{Context as _, Result, bail};
 use config::{Config, Environment, File, FileFormat};
 use metabase_token_service::client::Client;
@@ -52,7 +50,7 @@ impl Settings {
 }
 
 fn read(file: &str) -> Result<Vec<u8>> {
-    fs::read(file).with_context(|| file.to_owned())
+    std::fs::read(file).with_context(|| file.to_owned())
 }
 
 #[tokio::main]
