@@ -79,8 +79,7 @@ func connect(s Settings) (*grpc.ClientConn, error) {
 		}
 		security = credentials.NewTLS(config)
 	}
-	service := grpc.WithDefaultServiceConfig(serviceConfig)
-	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), service)
+	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), grpc.WithDefaultServiceConfig(serviceConfig))
 }
 
 func main() {
