@@ -18,8 +18,10 @@ import (
 	"github.com/caarlos0/env/v11"
 	"github.com/docker/go-connections/tlsconfig"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	pb "backend/tokenpb"
 )
@@ -79,7 +81,12 @@ func connect(s Settings) (*grpc.ClientConn, error) {
 		}
 		security = credentials.NewTLS(config)
 	}
-	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), grpc.WithDefaultServiceConfig(serviceConfig))
+	reconnect := backoff.DefaultConfig
+	reconnect.MaxDelay = 2 * time.Second // Back soon after the service is; the default waits up to 2 minutes.
+	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
+		// Notices a peer that vanished without a word.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}))
 }
 
 func main() {
