@@ -90,14 +90,14 @@ async fn every_decision_is_one_record_with_names_and_no_values() {
     let served = folder.serve();
     let mut client = client(&served).await;
     let request = IssueMetabaseTokenRequest {
-        user: Some(metabase_token_service::transport::proto::User { id: "1815".to_owned(), ..ada() }),
+        user: Some(User { id: "1815".to_owned(), ..ada() }),
         groups: Some(GroupList { names: vec!["Customers".to_owned()] }),
         attributes: [("region".to_owned(), "value-of-region".to_owned())].into(),
         tenant: None::<Tenant>,
         ..IssueMetabaseTokenRequest::default()
     };
     let issued = client.issue_metabase_token(request).await.unwrap().into_inner();
-    let eve = metabase_token_service::transport::proto::User { email: "eve@example.com".to_owned(), ..ada() };
+    let eve = User { email: "eve@example.com".to_owned(), ..ada() };
     let request = IssueMetabaseTokenRequest { user: Some(eve), ..IssueMetabaseTokenRequest::default() };
     assert_eq!(client.issue_metabase_token(request).await.unwrap_err().code(), Code::PermissionDenied);
     let check = CheckAuthStatusRequest {
