@@ -15,6 +15,9 @@ pub mod shadow;
 pub mod signing_key;
 pub mod watch_metabase;
 
+#[cfg(test)]
+mod testing;
+
 use std::fmt;
 
 use crate::domain::time::UnixTime;

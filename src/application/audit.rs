@@ -188,3 +188,6 @@ impl People {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

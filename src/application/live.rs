@@ -239,3 +239,6 @@ impl Judgement {
         Self { fingerprint: Some(Fingerprint::of(credential)), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

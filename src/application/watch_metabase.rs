@@ -154,3 +154,6 @@ pub fn jittered(period: Duration) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut random);
     period.mul_f64(0.9 + f64::from(random[0]) / 255.0 * 0.2)
 }
+
+#[cfg(test)]
+mod tests;
