@@ -15,9 +15,6 @@ pub mod shadow;
 pub mod signing_key;
 pub mod watch_metabase;
 
-#[cfg(test)]
-mod testing;
-
 use std::fmt;
 
 use crate::domain::time::UnixTime;
@@ -27,3 +24,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> UnixTime;
 }
+
+#[cfg(test)]
+mod testing;

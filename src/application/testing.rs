@@ -19,7 +19,7 @@ use crate::{
         grant::Grant,
         instance::{Environment, Instance},
         lifetime::LifetimeRange,
-        policy::{Decision, Permit, Policy},
+        policy::{Decision, Denial, Permit, Policy},
         tenant::Tenancy,
         time::UnixTime,
         token_request::{TokenRequest, UnverifiedRequest, UnverifiedUser},
@@ -96,11 +96,11 @@ pub(crate) fn ada() -> UnverifiedRequest {
     UnverifiedRequest { user: Some(user), ..UnverifiedRequest::default() }
 }
 
-pub(crate) fn permit(request: UnverifiedRequest, instance: Instance) -> Permit {
+pub(crate) fn permit(request: UnverifiedRequest, instance: Instance) -> Result<Permit, Denial> {
     let request = TokenRequest::parse(request, Arc::new(instance)).unwrap();
     match policy(Grant::unrestricted()).decide(&shop(), request) {
-        Decision::Allow(permit) => permit,
-        Decision::Deny(denial) => panic!("{denial:?}"),
+        Decision::Allow(permit) => Ok(permit),
+        Decision::Deny(denial) => Err(denial),
     }
 }
 

@@ -48,7 +48,7 @@ async fn check(
         Accounts::new(key, rules, fallback, Arc::clone(&store) as Arc<dyn AccountStore>, metrics.accounts.clone());
     let mut request = ada();
     request.user = request.user.map(|user| UnverifiedUser { id: id.to_owned(), ..user });
-    let permit = permit(request, crate::domain::instance::Instance { one_account: mode, ..instance("main") });
+    let permit = permit(request, crate::domain::instance::Instance { one_account: mode, ..instance("main") }).unwrap();
     let answer = accounts.check(&permit, NOW).await.map(|warnings| warnings.names().collect());
     let enforced = store.asked.lock().unwrap().iter().map(|asked| asked.is_enforced).collect();
     Checked { answer: answer.map_err(AccountRefusal::code), enforced, metrics: metrics.encode() }

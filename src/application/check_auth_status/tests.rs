@@ -19,7 +19,7 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(60);
 
 fn token(secret: &[u8]) -> String {
-    let signed = SigningKey::from_bytes(secret).sign(&permit(ada(), instance("main")), NOW).unwrap();
+    let signed = SigningKey::from_bytes(secret).sign(&permit(ada(), instance("main")).unwrap(), NOW).unwrap();
     signed.token.expose().to_owned()
 }
 
