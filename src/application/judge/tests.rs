@@ -162,6 +162,7 @@ fn a_header_is_repeated_only_where_it_names_an_algorithm() {
         let expected = named.map(|named| {
             format!("The header names {named}, but the signature is HS256; Metabase does not look, other verifiers refuse it.")
         });
+        assert_eq!(judgement.status, AuthStatus::Success, "{header}");
         assert_eq!(judgement.warnings, Vec::from_iter(expected), "{header}");
     }
 }
@@ -184,5 +185,13 @@ fn a_tenant_is_warned_of_where_the_instance_is_configured_otherwise() {
         let told = warnings.iter().filter(|one| one.contains("HTTP 403")).count();
         assert_eq!(told, usize::from(warning.is_some()), "{tenancy:?} {claim} {warnings:?}");
         assert!(warning.is_none_or(|begin| warnings[0].starts_with(begin)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_token_of_this_second_is_not_of_the_future() {
+    for (iat, warned) in [(NOW, 0), (NOW + 1, 1)] {
+        let payload = format!(r#"{{"email":"a@b.c","first_name":"A","last_name":"B","iat":{iat},"exp":{}}}"#, NOW + 60);
+        assert_eq!(judge_payload(&payload).warnings.len(), warned, "{iat}");
     }
 }

@@ -87,9 +87,11 @@ fn what_stands_in_a_string_counts_for_no_limit() {
 
 #[test]
 fn what_lies_deeper_than_anything_looks_is_not_read() {
-    let nested = |levels: u8| {
-        let (open, close) = ("[".repeat(levels.into()), "]".repeat(levels.into()));
-        format!("{:?}", read(serde_json::from_str(&format!("{open}{close}")).unwrap(), LEVELS + 1))
-    };
-    assert!(!nested(LEVELS + 1).contains("Deeper") && nested(LEVELS + 2).contains("Deeper"));
+    for [open, close] in [["[", "]"], ["{\"a\":", "}"]] {
+        let read = |levels: u8| {
+            let [open, close] = [open, close].map(|one| one.repeat(levels.into()));
+            format!("{:?}", read(serde_json::from_str(&format!("{open}[]{close}")).unwrap(), LEVELS + 1))
+        };
+        assert!(!read(LEVELS).contains("Deeper") && read(LEVELS + 1).contains("Deeper"), "{open}");
+    }
 }
