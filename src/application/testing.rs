@@ -66,8 +66,8 @@ pub(crate) fn with_key(instance: Instance) -> InstanceWithKey {
     InstanceWithKey { instance: Arc::new(instance), keys: keys(), live: None, probe_interval: None }
 }
 
-pub(crate) fn live(metabase: &Arc<Metabase>) -> Option<LiveInstance> {
-    Some(LiveInstance::new(Arc::clone(metabase) as Arc<dyn Http>))
+pub(crate) fn live(metabase: &Arc<Metabase>) -> LiveInstance {
+    LiveInstance::new(Arc::clone(metabase) as Arc<dyn Http>)
 }
 
 pub(crate) fn shop() -> Caller {
@@ -139,6 +139,7 @@ impl std::fmt::Debug for Answer {
 
 pub(crate) const GONE: Unreachable = Unreachable { what: "is gone" };
 
+#[expect(clippy::unnecessary_wraps, reason = "the script of a Metabase has silence, too")]
 pub(crate) fn answer(status: u16, body: &str) -> Result<Answer, Unreachable> {
     Ok(Answer { status, body: body.to_owned(), ..Answer::default() })
 }
@@ -175,15 +176,10 @@ impl Http for Metabase {
             Method::Post => "POST",
         };
         let mut question = format!("{method} {}", request.path);
-        for (name, value) in &request.query {
-            question += &format!(" {name}={value}");
-        }
-        for (name, value) in &request.headers {
-            question += &format!(" {name}: {value}");
-        }
-        if let Some((name, value)) = request.json {
-            question += &format!(" {{{name}: {value}}}");
-        }
+        let query = request.query.iter().map(|(name, value)| format!(" {name}={value}"));
+        let headers = request.headers.iter().map(|(name, value)| format!(" {name}: {value}"));
+        let json = request.json.iter().map(|(name, value)| format!(" {{{name}: {value}}}"));
+        question.extend(query.chain(headers).chain(json));
         let mut script = self.script.lock().unwrap();
         let found = script.iter().position(|(line, _)| question.starts_with(line));
         let answer = found.map_or(Err(GONE), |at| {

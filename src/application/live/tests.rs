@@ -1,7 +1,7 @@
 use super::*;
 use crate::application::testing::{GONE, Metabase, NOW, answer, dated};
 
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_mins(1);
 const ADA: &str = r#"{"email":"ada@example.com","first_name":"Ada","last_name":"Lovelace",
     "jwt_attributes":{"id":"1","plan":"pro"},"login_attributes":{"id":"2","number":3}}"#;
 const SESSION: &str = "{\"session_token\":\"s1\"}";

@@ -102,6 +102,7 @@ async fn a_probe_tells_the_time_of_metabase() {
 const TO_SESSION: &str = "POST /auth/sso/to_session {jwt: a.b.c}";
 const DISCOVERY: &str = "GET /auth/sso preferred_method=jwt x-metabase-client: embedding-sdk-react";
 
+#[expect(clippy::unnecessary_wraps, reason = "as `answer`")]
 fn redirect(cookie: Option<&str>) -> Result<Answer, Unreachable> {
     Ok(Answer { status: 302, session_cookie: cookie.map(str::to_owned), ..Answer::default() })
 }

@@ -17,7 +17,7 @@ const CORRUPT: &str = "Message seems corrupt or manipulated";
 fn one(metabase: &Arc<Metabase>, next: bool) -> InstanceWithKey {
     let next = next.then(|| SigningKey::from_bytes(NEXT_SECRET));
     let keys = Keys::new(SigningKey::from_bytes(SECRET), next);
-    InstanceWithKey { keys, live: testing::live(metabase), ..with_key(instance("main")) }
+    InstanceWithKey { keys, live: Some(testing::live(metabase)), ..with_key(instance("main")) }
 }
 
 fn told(queue: &mut Queue) -> Vec<[String; 3]> {

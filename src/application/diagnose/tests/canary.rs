@@ -12,7 +12,7 @@ fn canary() -> Canary {
 }
 
 async fn signed_in(metabase: &Arc<Metabase>, instance: Instance, canary: &Canary) -> Finding {
-    let one = InstanceWithKey { live: testing::live(metabase), ..with_key(instance) };
+    let one = InstanceWithKey { live: Some(testing::live(metabase)), ..with_key(instance) };
     sign_in(&one, canary, &*clock(), PATIENCE, &TaskTracker::new()).await
 }
 
