@@ -171,3 +171,26 @@ fn a_key_of_a_production_instance_is_told_unasked() {
     assert_eq!((judged.status, judged.reason), (AuthStatus::Error, Some(AuthStatusReason::ApiKeyNotAllowed)));
     assert_eq!(judged.fingerprint, Some(Fingerprint::of("k1")));
 }
+
+#[tokio::test]
+async fn ending_a_session_is_tried_three_times() {
+    let [failed, ended] = [500, 204].map(|status| ("DELETE /api/session x-metabase-session: s1", answer(status, "")));
+    for (script, expected, tries) in [
+        (vec![ended.clone()], Ok(()), 1),
+        (vec![failed.clone(), ended.clone()], Ok(()), 2),
+        (vec![failed.clone(), failed.clone(), ended.clone()], Ok(()), 3),
+        (vec![failed.clone(), failed.clone(), failed, ended], Err(Refused::Unknown(500)), 3),
+    ] {
+        let metabase = Metabase::of(script);
+        assert_eq!((end(&*metabase, "s1", Duration::ZERO).await, metabase.asked().len()), (expected, tries));
+    }
+}
+
+#[test]
+fn a_session_that_could_not_be_ended_is_told() {
+    let user = answer(200, ADA).map(Some).map_err(Refused::from);
+    let judged = signed_in(user, Err(Refused::Unknown(500)), local(), NOW);
+    let told =
+        "Metabase signed the person in with this token. The session could not be ended: Metabase gives an answer";
+    assert!(judged.message.starts_with(told), "{}", judged.message);
+}
