@@ -290,3 +290,79 @@ fn has_impl(of: &syn::Type) -> bool {
     opaque.visit_type(of);
     opaque.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with a switch for what `genre` puts in place of `part`.
+    fn switched(source: &str, part: &str, genre: &str, replacement: &str) -> String {
+        let start = source.find(part).expect("the part is there") + 1;
+        let position = |column: usize| serde_json::json!({ "line": 1, "column": column });
+        let mutant = serde_json::json!({
+            "name": "", "file": "", "genre": genre, "replacement": replacement,
+            "span": { "start": position(start), "end": position(start + part.len()) },
+        });
+        let mutant: Mutant = serde_json::from_value(mutant).expect("as cargo-mutants lists it");
+        let switched = switch(source, &[(7, &mutant)], &BTreeSet::new()).expect("well-formed");
+        assert!(switched.places.iter().all(|(range, id)| switched.text[range.clone()].contains("is(7)") && *id == 7));
+        switched.text.replace("crate::mutants::is(7)", "ON")
+    }
+
+    #[test]
+    fn every_kind_of_change_has_its_switch() {
+        for (source, part, genre, replacement, expected) in [
+            ("fn f() { a(); b }", "a(); b", "FnValue", "0", "fn f() { if ON { return 0; } a(); b }"),
+            ("const fn f() { b }", "b", "FnValue", "0", "      fn f() { if ON { return 0; } b }"),
+            (
+                "fn f() { x(a && b && c) }",
+                "&&",
+                "BinaryOperator",
+                "||",
+                "fn f() { x((if ON { a || b && c } else { a && b && c })) }",
+            ),
+            ("fn f() { !a.b }", "!", "UnaryOperator", "", "fn f() { (if ON { a.b } else { !a.b }) }"),
+            (
+                "fn f() { S { a: 1, ..b } }",
+                "a: 1,",
+                "StructField",
+                "",
+                "fn f() { (if ON { S {  ..b } } else { S { a: 1, ..b } }) }",
+            ),
+            (
+                "fn f() { match a { B => 1, _ => 2 } }",
+                "B => 1,",
+                "MatchArm",
+                "",
+                "fn f() { match a { B if !ON => 1, _ => 2 } }",
+            ),
+            (
+                "fn f() { match a { B if c => 1, _ => 2 } }",
+                "B if c => 1,",
+                "MatchArm",
+                "",
+                "fn f() { match a { B if !ON && (c) => 1, _ => 2 } }",
+            ),
+            (
+                "fn f() { match a { B if q => 1, _ => 2 } }",
+                "q",
+                "MatchArmGuard",
+                "true",
+                "fn f() { match a { B if (if ON { true } else { q }) => 1, _ => 2 } }",
+            ),
+        ] {
+            assert_eq!(switched(source, part, genre, replacement), expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_for_a_switch_has_none() {
+        for (source, part, genre, replacement) in [
+            ("fn f() -> impl Iterator { b }", "b", "FnValue", "empty()"),
+            ("fn f() { if let A = a && b {} }", "&&", "BinaryOperator", "||"),
+            ("fn f() { a == b && c < d }", "&&", "BinaryOperator", "=="),
+        ] {
+            assert_eq!(switched(source, part, genre, replacement), source);
+        }
+    }
+}
