@@ -24,3 +24,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> UnixTime;
 }
+
+#[cfg(test)]
+mod testing;

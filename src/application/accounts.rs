@@ -161,3 +161,6 @@ impl fmt::Debug for Accounts {
         f.debug_struct("Accounts").field("rules", &self.rules).field("store", &self.store).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ impl Keys {
         seen
     }
 }
+
+#[cfg(test)]
+mod tests;

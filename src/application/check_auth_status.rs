@@ -187,3 +187,6 @@ impl fmt::Debug for CheckAuthStatus {
         f.debug_struct("CheckAuthStatus").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

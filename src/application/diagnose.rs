@@ -178,3 +178,6 @@ impl Http for Bounded<'_> {
         Box::pin(async move { timeout(self.patience, self.http.send(request)).await.unwrap_or(Err(late)) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ impl Generations {
         self.current.load().number
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,6 @@ impl fmt::Debug for IssueToken {
         f.debug_struct("IssueToken").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

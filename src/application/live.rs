@@ -84,7 +84,7 @@ impl LiveInstance {
             let _permit = permit;
             let session = metabase::exchange(&*http, &jwt).await?;
             let user = metabase::current_user(&*http, Authorization::Session(&session)).await;
-            let ended = end(&*http, &session).await;
+            let ended = end(&*http, &session, PAUSE_BEFORE_RETRY).await;
             Ok((user, ended))
         });
         match timeout(budget, signing_in).await {
@@ -109,8 +109,7 @@ pub(super) const ENDED: &str = "The session has been ended.";
 const LATE: Unreachable = Unreachable { what: "does not answer in time" };
 const BUSY: Unreachable = Unreachable { what: "has not answered many earlier checks yet, so this one was not begun" };
 
-async fn end(http: &dyn Http, session: &str) -> Result<(), Refused> {
-    let mut pause = PAUSE_BEFORE_RETRY;
+async fn end(http: &dyn Http, session: &str, mut pause: Duration) -> Result<(), Refused> {
     let mut attempt = 1;
     loop {
         match metabase::end_session(http, session).await {
@@ -239,3 +238,6 @@ impl Judgement {
         Self { fingerprint: Some(Fingerprint::of(credential)), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ pub async fn probe(http: &dyn Http, expired: &str) -> (Refused, Option<i64>) {
         Err(unreachable) => (unreachable.into(), None),
     }
 }
+
+#[cfg(test)]
+mod tests;

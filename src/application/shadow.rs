@@ -101,3 +101,6 @@ impl Shadow {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

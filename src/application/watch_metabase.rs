@@ -61,7 +61,6 @@ pub async fn watch_metabase(
         let generation = generations.current_owned();
         let mut looking: JoinSet<()> = generation
             .instances()
-            .filter(|one| one.live.is_some() && one.probe_interval.is_some())
             .map(|one| {
                 let name = one.instance.name.clone();
                 let (clock, audit) = (Arc::clone(&clock), Arc::clone(&audit));
@@ -70,7 +69,7 @@ pub async fn watch_metabase(
             .collect();
         tokio::select! {
             result = changes.changed() => if result.is_err() { return },
-            // None of them ends.
+            // None of them ends but those of instances that are not looked at.
             () = async { while looking.join_next().await.is_some() {} std::future::pending().await } => {}
         }
     }
@@ -154,3 +153,6 @@ pub fn jittered(period: Duration) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut random);
     period.mul_f64(0.9 + f64::from(random[0]) / 255.0 * 0.2)
 }
+
+#[cfg(test)]
+mod tests;

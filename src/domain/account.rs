@@ -221,3 +221,5 @@ impl Binding {
 mod model;
 #[cfg(test)]
 pub(crate) mod properties;
+#[cfg(test)]
+mod tests;

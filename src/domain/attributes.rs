@@ -84,10 +84,7 @@ pub fn field(map: &str, key: &str) -> String {
 /// Whether Metabase drops the key: it tests the *name* of a Clojure keyword, which is what follows the first slash.
 #[must_use]
 pub fn is_reserved(key: &str) -> bool {
-    let name = match key.split_once('/') {
-        Some((_, name)) if key != "/" => name,
-        _ => key,
-    };
+    let name = key.split_once('/').map_or(key, |(_, name)| name);
     name.starts_with('@')
 }
 

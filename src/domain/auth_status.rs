@@ -140,3 +140,15 @@ pub struct Reading {
     /// From whichever of the two is there.
     pub(crate) exchange_deadline: Option<UnixTime>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_a_word_of_the_sdk() {
+        use AuthStatus::{Error, Loading, Success, Uninitialized};
+        let words = [Uninitialized, Loading, Success, Error].map(AuthStatus::as_str);
+        assert_eq!(words, ["uninitialized", "loading", "success", "error"]);
+    }
+}

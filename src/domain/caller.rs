@@ -126,3 +126,32 @@ impl Proof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_shown_by_its_name_or_by_what_it_has_proven() {
+        let name: CallerName = "storefront".parse().unwrap();
+        assert_eq!(name.to_string(), "storefront");
+        assert_eq!(CallerId::Named(name.clone()).to_string(), "storefront");
+        let identity = "spiffe://example.org/ns/shop/web";
+        assert_eq!(CallerId::Proven(identity.parse().unwrap()).to_string(), identity);
+    }
+
+    #[test]
+    fn a_caller_without_a_directory_has_one_of_its_own_name() {
+        let name: CallerName = "storefront".parse().unwrap();
+        assert_eq!(UserDirectory::from(&name).as_str(), "storefront");
+        assert_eq!("people".parse::<UserDirectory>().unwrap().as_str(), "people");
+        assert_eq!("no such name".parse::<UserDirectory>(), Err(InvalidName));
+        assert_eq!("no such name".parse::<CallerName>(), Err(InvalidName));
+    }
+
+    #[test]
+    fn a_proof_is_spelled_as_in_the_configuration() {
+        let proofs = [Proof::Jwt, Proof::Linkerd, Proof::Local, Proof::Mtls, Proof::Xfcc].map(Proof::as_str);
+        assert_eq!(proofs, ["jwt", "linkerd", "local", "mtls", "xfcc"]);
+    }
+}

@@ -178,7 +178,51 @@ impl Serialize for Claims<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::{
+        account::OneAccount,
+        attributes::Attributes,
+        instance::{Environment, Instance},
+        lifetime::LifetimeRange,
+        subject::Subject,
+        tenant::{Tenancy, Tenant},
+    };
+
+    #[test]
+    fn an_empty_map_of_tenant_attributes_is_no_claim() {
+        let instance = Instance {
+            name: "main".parse().unwrap(),
+            url: None,
+            environment: Environment::Production,
+            lifetimes: LifetimeRange::default(),
+            tenancy: Tenancy::Optional,
+            one_account: OneAccount::Off,
+            claim_names: ClaimNames::default(),
+            is_default: false,
+        };
+        let tier: Attributes = [("tier".to_owned(), "gold".to_owned())].into();
+        for (attributes, expected) in [(Attributes::new(), None), (tier.clone(), Some(serde_json::json!(tier)))] {
+            let request = TokenRequest {
+                instance: Arc::new(instance.clone()),
+                subject: Subject {
+                    id: None,
+                    email: "ada@example.com".parse().unwrap(),
+                    first_name: "Ada".to_owned(),
+                    last_name: "Lovelace".to_owned(),
+                },
+                groups: None,
+                attributes: Attributes::new(),
+                tenant: Some(Tenant { slug: "acme".to_owned(), attributes }),
+                lifetime: None,
+                return_to: None,
+            };
+            let claims = Claims::new(&request, Lifetime::MIN, UnixTime::from_seconds(1_700_000_000));
+            let payload = serde_json::to_value(claims).unwrap();
+            assert_eq!(payload.get("@tenant.attributes"), expected.as_ref());
+        }
+    }
 
     #[test]
     fn names_that_collide_are_refused() {

@@ -54,9 +54,7 @@ impl DenyReason {
             Self::UserDenied => "USER_DENIED",
         }
     }
-}
 
-impl DenyReason {
     /// The key of the grant that denies; none for the deny list and for a caller without a grant.
     #[must_use]
     pub const fn grant_key(self) -> Option<&'static str> {
@@ -71,5 +69,49 @@ impl DenyReason {
             Self::TenantNotGranted => Some("tenants"),
             Self::CallerDenied | Self::NoGrant | Self::TenantDenied | Self::UnknownCaller | Self::UserDenied => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grant::Grant;
+
+    const OF_THE_GRANT: [DenyReason; 9] = [
+        DenyReason::AdministratorsNotGranted,
+        DenyReason::AttributeNotGranted,
+        DenyReason::AttributeValueNotGranted,
+        DenyReason::EmailDomainNotGranted,
+        DenyReason::GroupNotGranted,
+        DenyReason::LifetimeTooLong,
+        DenyReason::RequiredAttributeMissing,
+        DenyReason::StatusCheckNotGranted,
+        DenyReason::TenantNotGranted,
+    ];
+    const OTHERS: [DenyReason; 5] = [
+        DenyReason::CallerDenied,
+        DenyReason::NoGrant,
+        DenyReason::TenantDenied,
+        DenyReason::UnknownCaller,
+        DenyReason::UserDenied,
+    ];
+
+    #[test]
+    fn the_spelling_is_the_name_in_capitals() {
+        for reason in OF_THE_GRANT.into_iter().chain(OTHERS) {
+            let name = reason.code().replace('_', "");
+            assert_eq!(name, format!("{reason:?}").to_uppercase());
+            assert_eq!(reason.code().split('_').count(), format!("{reason:?}").matches(char::is_uppercase).count());
+        }
+    }
+
+    #[test]
+    fn what_the_grant_denies_is_denied_by_one_of_its_keys() {
+        let grant = format!("{:?}", Grant::default());
+        for reason in OF_THE_GRANT {
+            let key = reason.grant_key().unwrap();
+            assert!([" { ", ", "].iter().any(|before| grant.contains(&format!("{before}{key}: "))), "{key} in {grant}");
+        }
+        assert!(OTHERS.iter().all(|reason| reason.grant_key().is_none()));
     }
 }

@@ -262,6 +262,8 @@ pub struct InvalidRegex;
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     #[test]
@@ -290,6 +292,16 @@ mod tests {
     fn an_expression_cannot_escape_its_anchors() {
         assert_eq!(AnchoredRegex::parse("a)|(b").map(|_| ()), Err(InvalidRegex));
         assert_eq!(AnchoredRegex::parse("a|b").unwrap().as_str(), r"\A(?:a|b)\z");
+    }
+
+    /// Otherwise the grants of thousands of callers would lie in one place of the policy's table.
+    #[test]
+    fn grants_that_differ_in_an_expression_alone_are_spread_over_a_table() {
+        let hash = |pattern| {
+            let hasher = BuildHasherDefault::<DefaultHasher>::default();
+            hasher.hash_one(AnchoredRegex::parse(pattern).unwrap())
+        };
+        assert_ne!(hash("[a-z]+"), hash("[0-9]+"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ mod tests {
             "Admınıstrators",
             "🅐dministrators",
             "Admini-strators!",
+            "Adm\u{200b}\u{200b}nistrators", // The second stands for the letter.
         ] {
             assert!(Group::parse(name.to_owned()).unwrap().may_mean_administrators(), "{name:?}");
         }
@@ -99,6 +100,9 @@ mod tests {
             "Administratoren",
             "Customers",
             "Administrators 2",
+            "Adm-nistrators",
+            "Adm\u{301}nistrators",
+            "Gold customers",
             "Администраторы",
             "管理者管理者管理者管理者管理者管理者",
         ] {

@@ -299,7 +299,10 @@ mod tests {
     fn a_pattern_is_exact_or_a_path_written_out() {
         let prefix = "spiffe://example.org/ns/shop/*".parse().unwrap();
         assert_eq!(IdentityPattern::SpiffePrefix("spiffe://example.org/ns/shop/".to_owned()), prefix);
-        assert!("spiffe://example.org/*".parse::<IdentityPattern>().is_ok());
+        for text in ["spiffe://example.org/*", "spiffe://example.org/ns/shop/*", "spiffe://example.org/web", "web.shop"]
+        {
+            assert_eq!(text.parse::<IdentityPattern>().unwrap().to_string(), text);
+        }
         for text in ["spiffe://*", "spiffe://example.org/ns/*/web", "spiffe://example.org/web*", "*", "*.example.org"] {
             assert!(text.parse::<IdentityPattern>().is_err(), "{text}");
         }
@@ -310,6 +313,13 @@ mod tests {
         let id: SpiffeId = "spiffe://example.org/ns/shop/web".parse().unwrap();
         let parents: Vec<&str> = id.parents().collect();
         assert_eq!(parents, ["spiffe://example.org/ns/shop/", "spiffe://example.org/ns/", "spiffe://example.org/"]);
-        assert_eq!(id.trust_domain(), "example.org");
+        assert_eq!((id.trust_domain(), id.as_str()), ("example.org", "spiffe://example.org/ns/shop/web"));
+    }
+
+    #[test]
+    fn a_spiffe_id_has_at_most_2048_bytes() {
+        let of_length = |length: usize| format!("spiffe://example.org/{}", "a".repeat(length - 21)).parse::<SpiffeId>();
+        assert_eq!(of_length(2048).map(|id| id.as_str().len()), Ok(2048));
+        assert_eq!([2049, 2050].map(of_length), [Err(InvalidSpiffeId::TooLong), Err(InvalidSpiffeId::TooLong)]);
     }
 }

@@ -155,3 +155,57 @@ pub enum InvalidUrl {
     #[error("must not contain a query or a fragment: give the base URL of the instance")]
     QueryOrFragment,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_of_the_documented_characters_and_length() {
+        let (longest, too_long) = ("a".repeat(63), "a".repeat(64));
+        for name in ["main", "9", "Main-EU_2.test", &longest] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+        }
+        for name in ["", "-main", ".main", "_main", "main instance", "main/x", "mäin", "ämain", &too_long] {
+            assert_eq!(check_name(name), Err(InvalidName), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_found_by_the_text_of_its_name() {
+        let name: InstanceName = "main".parse().unwrap();
+        assert_eq!(name.to_string(), "main");
+        let names = HashSet::from([name]);
+        assert!(names.contains("main") && !names.contains("other"));
+    }
+
+    #[test]
+    fn environments_are_spelled_as_in_the_configuration() {
+        let words = [Environment::Production, Environment::Development].map(Environment::as_str);
+        assert_eq!(words, ["production", "development"]);
+    }
+
+    #[test]
+    fn a_url_is_the_base_of_the_instance_and_no_more() {
+        for (text, base) in [
+            ("https://bi.example.com", "https://bi.example.com"),
+            ("https://bi.example.com/", "https://bi.example.com"),
+            ("http://localhost:3000/metabase/", "http://localhost:3000/metabase"),
+        ] {
+            let url: InstanceUrl = text.parse().unwrap();
+            assert_eq!((url.to_string(), url.sso_endpoint()), (base.to_owned(), format!("{base}/auth/sso")));
+        }
+        for (text, error) in [
+            ("bi.example.com", InvalidUrl::Syntax(url::ParseError::RelativeUrlWithoutBase)),
+            ("ftp://bi.example.com", InvalidUrl::Scheme),
+            ("https://user@bi.example.com", InvalidUrl::Credentials),
+            ("https://:password@bi.example.com", InvalidUrl::Credentials),
+            ("https://bi.example.com?x", InvalidUrl::QueryOrFragment),
+            ("https://bi.example.com#x", InvalidUrl::QueryOrFragment),
+        ] {
+            assert_eq!(text.parse::<InstanceUrl>(), Err(error), "{text}");
+        }
+    }
+}

@@ -186,4 +186,22 @@ mod tests {
         assert_eq!(parse(&format!("/{}", "a".repeat(MAX_CHARS))), Err(TooLong));
         assert_eq!(parse(&format!("/{}", "😀".repeat(300))), Err(TooLong));
     }
+
+    #[test]
+    fn escaped_twice_it_has_at_most_4096_bytes() {
+        // The slash takes 3 bytes, each emoji 20 (four times `%25` and two digits), each letter one.
+        let of_bytes = |bytes| parse(&format!("/{}{}", "😀".repeat(200), "a".repeat(bytes - 4003)));
+        let [fits, too_long] = [MAX_ESCAPED_BYTES, MAX_ESCAPED_BYTES + 1].map(of_bytes);
+        assert!(fits.is_ok(), "{fits:?}");
+        assert_eq!(too_long, Err(InvalidReturnTo::TooLong));
+    }
+
+    #[test]
+    fn the_sso_url_leads_to_the_instance_with_the_token_and_the_way_on() {
+        let instance = "https://bi.example.com/metabase/".parse().unwrap();
+        let return_to = ReturnTo::parse("/dashboard/1?tab=2", &instance).unwrap();
+        let url = return_to.sso_url(&instance, &SignedToken::new("a.b.c".to_owned()));
+        let expected = "https://bi.example.com/metabase/auth/sso?jwt=a.b.c&return_to=%2Fdashboard%2F1%3Ftab%3D2";
+        assert_eq!(url, expected);
+    }
 }

@@ -70,6 +70,11 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_called_by_its_key_in_the_configuration() {
+        assert_eq!([Which::Current, Which::Next].map(Which::as_str), ["shared_secret", "next_shared_secret"]);
+    }
+
+    #[test]
     fn a_rotation_goes_forth_and_back() {
         use Evidence::{Disproved, Proven, Unknown};
         let mut signing = Which::Current;

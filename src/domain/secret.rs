@@ -176,17 +176,23 @@ mod tests {
 
     #[test]
     fn common_mistakes_are_named() {
-        let cases: [(&str, Vec<u8>, WeakSecret); 13] = [
+        let letters = "abcdefghi".repeat(600);
+        let cases: [(&str, Vec<u8>, WeakSecret); 18] = [
             ("empty", vec![], WeakSecret::Empty),
             ("newline", format!("{GOOD}\n").into(), WeakSecret::TrailingNewline),
             ("carriage return", format!("{GOOD}\r\n").into(), WeakSecret::TrailingNewline),
             ("space", format!(" {GOOD}").into(), WeakSecret::SurroundingWhitespace),
             ("no-break space", format!("{GOOD}\u{a0}").into(), WeakSecret::SurroundingWhitespace),
             ("byte order mark", format!("\u{feff}{GOOD}").into(), WeakSecret::ByteOrderMark),
+            ("UTF-16, little end first", b"\xff\xfea\0".into(), WeakSecret::ByteOrderMark),
+            ("UTF-16, big end first", b"\xfe\xff\0a".into(), WeakSecret::ByteOrderMark),
             ("quotes", format!("\"{GOOD}\"").into(), WeakSecret::Quoted),
             ("two lines", format!("{GOOD}\n{GOOD}").into(), WeakSecret::ControlCharacter),
             ("binary", vec![0x80; 32], WeakSecret::NotUtf8),
             ("short", GOOD[..31].into(), WeakSecret::TooShort { len: 31 }),
+            ("one byte more than the most", letters[..4097].into(), WeakSecret::TooLong { len: 4097 }),
+            ("long", letters[..5000].into(), WeakSecret::TooLong { len: 5000 }),
+            ("seven letters", "abcdefg".repeat(9).into(), WeakSecret::Repetitive { distinct: 7 }),
             ("all f", "f".repeat(64).into(), WeakSecret::Repetitive { distinct: 1 }),
             ("all 0", "0".repeat(64).into(), WeakSecret::Repetitive { distinct: 1 }),
             ("published", PUBLISHED[0].into(), WeakSecret::Published),
@@ -196,6 +202,15 @@ mod tests {
         }
         assert!(SharedSecret::parse(GOOD.into()).is_ok());
         assert!(SharedSecret::parse(GOOD[..32].into()).is_ok());
+        assert!(SharedSecret::parse("abcdefgh".repeat(8).into()).is_ok());
+        assert!(SharedSecret::parse(letters[..4096].into()).is_ok());
+    }
+
+    #[test]
+    fn the_key_is_the_bytes_as_they_are() {
+        let [secret, same, other] = [GOOD, GOOD, &GOOD[..63]].map(|text| SharedSecret::parse(text.into()).unwrap());
+        assert_eq!(secret.expose(), GOOD.as_bytes());
+        assert!(secret.is_same_key(&same) && !secret.is_same_key(&other));
     }
 
     #[test]

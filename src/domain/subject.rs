@@ -141,6 +141,17 @@ mod tests {
     fn an_address_is_lower_cased_and_split_at_the_last_at() {
         let email: Email = "Ada.Lovelace+1@Example.CO.uk".parse().unwrap();
         assert_eq!((email.as_str(), email.domain()), ("ada.lovelace+1@example.co.uk", "example.co.uk"));
+        assert_eq!(email.to_string(), "ada.lovelace+1@example.co.uk");
+    }
+
+    #[test]
+    fn a_name_says_something_in_at_most_254_characters() {
+        for name in ["Ada", "ä", &"a".repeat(254)] {
+            assert_eq!(parse_name(name.to_owned()), Ok(name.to_owned()));
+        }
+        for name in ["", " ", "A\0", &"a".repeat(255)] {
+            assert!(parse_name(name.to_owned()).is_err(), "{name:?}");
+        }
     }
 
     #[test]
@@ -166,5 +177,6 @@ mod tests {
         }
         let long = format!("{}@example.com", "a".repeat(243));
         assert_eq!(long.parse::<Email>(), Err(InvalidEmail::TooLong { len: 255 }));
+        assert!(long[1..].parse::<Email>().is_ok());
     }
 }

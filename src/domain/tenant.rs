@@ -61,3 +61,25 @@ pub enum TenancyViolation {
     #[error("must not be given: no token of this instance names a tenant (its tenancy is \"forbidden\")")]
     Unexpected,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenancy_is_spelled_as_in_the_configuration() {
+        let words = [Tenancy::Forbidden, Tenancy::Optional, Tenancy::Required].map(Tenancy::as_str);
+        assert_eq!(words, ["forbidden", "optional", "required"]);
+    }
+
+    #[test]
+    fn a_tenant_is_where_it_has_to_be_and_nowhere_else() {
+        for (tenancy, without, with) in [
+            (Tenancy::Forbidden, Ok(()), Err(TenancyViolation::Unexpected)),
+            (Tenancy::Optional, Ok(()), Ok(())),
+            (Tenancy::Required, Err(TenancyViolation::Missing), Ok(())),
+        ] {
+            assert_eq!((tenancy.check(false), tenancy.check(true)), (without, with), "{tenancy:?}");
+        }
+    }
+}

@@ -57,6 +57,7 @@ mod tests {
     #[test]
     fn length_counts_characters_and_not_bytes() {
         assert_eq!(check("ääää", 4), Ok(()));
+        assert_eq!([check("aaaa", 4), check_not_blank("aaaa", 4)], [Ok(()), Ok(())]);
         assert_eq!(check("äääää", 4), Err(InvalidText::TooLong { length: 5, max: 4 }));
     }
 

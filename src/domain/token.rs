@@ -63,3 +63,33 @@ impl fmt::Display for Fingerprint {
 pub fn exchange_deadline(issue_time: UnixTime, expire_time: UnixTime) -> UnixTime {
     expire_time.min(issue_time.plus_seconds(MAX_AGE_SECONDS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leaves_as_it_is_and_is_never_printed() {
+        let token = SignedToken::new("a.b.c".to_owned());
+        assert_eq!((token.expose(), format!("{token:?}").as_str()), ("a.b.c", "SignedToken([redacted])"));
+    }
+
+    #[test]
+    fn the_longest_token_has_six_kibibytes() {
+        assert_eq!(MAX_TOKEN_BYTES, 6144);
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_beginning_of_the_sha_256() {
+        // `printf %s abc | sha256sum`; FIPS 180-4 has the same example.
+        assert_eq!(Fingerprint::of("abc").to_string(), "ba7816bf8f01cfea");
+    }
+
+    #[test]
+    fn a_token_is_exchanged_until_it_expires_and_at_most_three_minutes() {
+        let at = UnixTime::from_seconds;
+        for (expire, deadline) in [(160, 160), (280, 280), (281, 280), (3600, 280)] {
+            assert_eq!(exchange_deadline(at(100), at(expire)), at(deadline), "{expire}");
+        }
+    }
+}

@@ -180,3 +180,6 @@ fn check_attributes(
         violations.take(attributes::field(field, key), check(key, value));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::{Check, Finding};
 use crate::{
     application::{Clock, generation::InstanceWithKey, judge, live},
     domain::{
-        auth_status::AuthStatus,
+        auth_status::{AuthStatus, Judgement},
         caller::{Caller, CallerId, CallerName, Proof},
         deny_reason::DenyReason,
         grant::Grant,
@@ -46,7 +46,10 @@ pub async fn sign_in(
     };
     let now = clock.now();
     let local = judge::judge(&jwt, &one.instance, &one.keys, now);
-    let judgement = metabase.check_jwt(jwt, local, patience, now, tasks).await;
+    finding(&metabase.check_jwt(jwt, local, patience, now, tasks).await)
+}
+
+fn finding(judgement: &Judgement) -> Finding {
     match judgement.status {
         AuthStatus::Success if judgement.message.ends_with(live::ENDED) => {
             Finding::ok(Check::Canary, judgement.message.trim_end_matches('.'))
@@ -102,6 +105,27 @@ fn issue(one: &InstanceWithKey, canary: &Canary, clock: &dyn Clock) -> Result<St
                 "name another with `--canary`, or take this one out of [deny] emails"
             };
             Err((format!("The configuration denies the canary: {}", denial.reason.code()), way_out))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::application::diagnose::Verdict;
+
+    #[test]
+    fn a_session_that_is_left_behind_is_a_warning() {
+        for (status, message, verdict) in [
+            (AuthStatus::Success, "Signed in. The session has been ended.", Verdict::Ok),
+            (AuthStatus::Success, "Signed in. The session could not be ended.", Verdict::Warn),
+            (AuthStatus::Error, "Refused. The session has been ended.", Verdict::Fail),
+            (AuthStatus::Loading, "Starting.", Verdict::Fail),
+        ] {
+            let (message, warnings) = (message.to_owned(), Vec::new());
+            let judgement = Judgement { status, reason: None, message, reading: None, fingerprint: None, warnings };
+            let finding = finding(&judgement);
+            assert_eq!((finding.verdict, format!("{}.", finding.what)), (verdict, judgement.message));
         }
     }
 }

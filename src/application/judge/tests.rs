@@ -125,3 +125,73 @@ fn a_token_is_too_long_from_one_byte_on() {
     assert!(lens.iter().any(|(len, _)| *len == MAX_TOKEN_BYTES), "{lens:?}");
     assert!(lens.iter().all(|(len, warned)| *warned == (*len > MAX_TOKEN_BYTES)), "{lens:?}");
 }
+
+/// What Metabase tells of a token that it could verify, but not read.
+#[test]
+fn a_payload_that_cannot_be_read_is_answered_as_by_metabase() {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    for (payload, answer) in [
+        ("!", "\"Illegal base64 character …\""),
+        (&URL_SAFE_NO_PAD.encode("{nope"), "\"Message seems corrupt or manipulated.\""),
+    ] {
+        let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode("{\"alg\":\"HS256\"}"));
+        let jwt = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())));
+        let judgement = judge_it(&jwt, Tenancy::Optional);
+        assert_eq!(judgement.reason, Some(AuthStatusReason::Malformed));
+        assert!(judgement.message.contains(answer), "{}", judgement.message);
+    }
+}
+
+/// Only a name that could be an algorithm's is repeated: the header is whoever's that sent the token.
+#[test]
+fn a_header_is_repeated_only_where_it_names_an_algorithm() {
+    for (header, named) in [
+        ("{\"alg\":\"HS512\"}", Some("the algorithm \"HS512\"")),
+        ("{\"alg\":\"AAAAAAAAAAAAAAAA\"}", Some("the algorithm \"AAAAAAAAAAAAAAAA\"")),
+        ("{\"alg\":\"AAAAAAAAAAAAAAAAA\"}", Some("the algorithm \"(unknown)\"")),
+        ("{\"alg\":\"HS 256\"}", Some("the algorithm \"(unknown)\"")),
+        ("{}", Some("no algorithm")),
+        ("[]", Some("no algorithm")),
+        ("[{\"alg\":\"HS256\"}]", None),
+        ("[1,2,{\"alg\":\"HS256\"}]", None),
+        ("{\"alg\":\"HS256\"}", None),
+    ] {
+        let payload =
+            format!(r#"{{"email":"ada@example.com","first_name":"A","last_name":"B","iat":{NOW},"exp":{}}}"#, NOW + 60);
+        let judgement = judge_it(&signed(header, &payload, SECRET), Tenancy::Optional);
+        let expected = named.map(|named| {
+            format!("The header names {named}, but the signature is HS256; Metabase does not look, other verifiers refuse it.")
+        });
+        assert_eq!(judgement.status, AuthStatus::Success, "{header}");
+        assert_eq!(judgement.warnings, Vec::from_iter(expected), "{header}");
+    }
+}
+
+#[test]
+fn a_tenant_is_warned_of_where_the_instance_is_configured_otherwise() {
+    for (tenancy, claim, warning) in [
+        (Tenancy::Forbidden, r#""@tenant":"acme","#, Some("`@tenant` is given")),
+        (Tenancy::Forbidden, "", None),
+        (Tenancy::Forbidden, r#""@tenant":null,"#, None),
+        (Tenancy::Optional, r#""@tenant":"acme","#, None),
+        (Tenancy::Optional, "", None),
+        (Tenancy::Required, r#""@tenant":"acme","#, None),
+        (Tenancy::Required, "", Some("`@tenant` is missing")),
+        (Tenancy::Required, r#""@tenant":null,"#, Some("`@tenant` is missing")),
+    ] {
+        let payload =
+            format!(r#"{{{claim}"email":"a@b.c","first_name":"A","last_name":"B","iat":{NOW},"exp":{}}}"#, NOW + 60);
+        let warnings = judge_it(&signed("{\"alg\":\"HS256\"}", &payload, SECRET), tenancy).warnings;
+        let told = warnings.iter().filter(|one| one.contains("HTTP 403")).count();
+        assert_eq!(told, usize::from(warning.is_some()), "{tenancy:?} {claim} {warnings:?}");
+        assert!(warning.is_none_or(|begin| warnings[0].starts_with(begin)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_token_of_this_second_is_not_of_the_future() {
+    for (iat, warned) in [(NOW, 0), (NOW + 1, 1)] {
+        let payload = format!(r#"{{"email":"a@b.c","first_name":"A","last_name":"B","iat":{iat},"exp":{}}}"#, NOW + 60);
+        assert_eq!(judge_payload(&payload).warnings.len(), warned, "{iat}");
+    }
+}

@@ -20,3 +20,10 @@ fn wycheproof_hmac_sha256_vectors() {
     }
     assert_eq!((accepted, refused), (33, 141));
 }
+
+#[test]
+fn the_same_secret_is_told_without_looking_at_it() {
+    let [key, same, other] = [&b"one"[..], b"one", b"other"].map(SigningKey::from_bytes);
+    assert!(key.is_same(&same) && !key.is_same(&other));
+    assert_eq!(format!("{key:?}"), "SigningKey([redacted])");
+}

@@ -183,6 +183,18 @@ fn an_identity_is_the_nearest_callers() {
 }
 
 #[test]
+fn people_are_of_the_callers_own_directory_unless_it_is_given_another() {
+    let directory = |policy: &Policy| match policy.decide(&caller("shop"), request()) {
+        Decision::Allow(permit) => permit.directory().as_str().to_owned(),
+        Decision::Deny(denial) => panic!("{denial:?}"),
+    };
+    let mut policy = policy(grant());
+    assert_eq!(directory(&policy), "shop");
+    policy.set_directory("shop".parse().unwrap(), "people".parse().unwrap());
+    assert_eq!(directory(&policy), "people");
+}
+
+#[test]
 fn administrators_need_their_own_switch() {
     let request = TokenRequest { groups: groups(&["Administrators"]), ..request() };
     let decision = policy(Grant { allow_administrators: true, ..grant() }).decide(&caller("shop"), request);

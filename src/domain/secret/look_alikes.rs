@@ -101,5 +101,7 @@ mod tests {
         assert_eq!(key(LookAlike::HexEncoded)[..4], *b"3866");
         assert_eq!(key(LookAlike::Base64Encoded), b"OGYyYjdjMWQ5ZTNhNDA1NmI4YzdkMmUxZjBhOWIzYzQ=");
         assert!(found.iter().all(|(_, other)| !other.is_same_key(&secret)));
+        assert!(found.iter().all(|(how, _)| how.to_string().contains("our secret")));
+        assert_eq!(LookAlike::Quoted.to_string(), "our secret in quotes");
     }
 }

@@ -80,6 +80,7 @@ mod tests {
         ] {
             assert_eq!(Password::parse(bytes.to_vec()).unwrap_err(), error);
         }
+        assert_eq!(Password::parse(vec![b'a'; 4096]).unwrap().expose().len(), 4096);
         let password = Password::parse((*b"hunter2").into()).unwrap();
         assert_eq!((password.expose(), format!("{password:?}").as_str()), ("hunter2", "Password([redacted])"));
     }

@@ -48,3 +48,23 @@ impl fmt::Debug for PseudonymKey {
         f.write_str("PseudonymKey([redacted])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> PseudonymKey {
+        PseudonymKey::new(&SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap())
+    }
+
+    /// Whoever holds the key can look a person up: `printf 'email\0…' | openssl dgst -sha256 -hmac KEY`.
+    #[test]
+    fn a_pseudonym_is_the_beginning_of_the_documented_hmac() {
+        assert_eq!(key().pseudonym("email", "ada@example.com"), "f36322fbe1c40e0b75b79a456adb1055");
+    }
+
+    #[test]
+    fn the_key_is_not_printed() {
+        assert_eq!(format!("{:?}", key()), "PseudonymKey([redacted])");
+    }
+}
