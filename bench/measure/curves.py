@@ -16,6 +16,7 @@ from .figures import Figure, ratio
 from .machine import CannotMeasure, Void
 from .plots import draw
 from .servers import Running, Target
+from .side_by_side import token_chars
 
 IN_FLIGHT = 256
 SAMPLE_OF_CALLERS = 100
@@ -49,7 +50,7 @@ class Curve:
     points: list[Point]
 
 
-def curves() -> list[Curve]:
+def curves(echo: Target) -> list[Curve]:
     wide = Shape(wide=True)
     plain = replace(wide, tls=False, audit="off")
 
@@ -78,6 +79,12 @@ def curves() -> list[Curve]:
             "Connections, 256 requests in flight or one each",
             "connections",
             [Point(f"{count}", service(plain), count) for count in connections],
+        ),
+        Curve(
+            "echo-connections",
+            "The same for bare tonic, which answers with a fixed message",
+            "connections",
+            [Point(f"{count}", echo, count) for count in connections],
         ),
         Curve("callers", "Callers, mTLS with audit log", "configured callers", [callers(count) for count in (1, 10, 100, 1000, 10_000)]),
         Curve(
@@ -159,7 +166,9 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="puts figures and plots into docs/performance.md")
     options = parser.parse_args()
     machine.prepare()
-    known = {curve.name: curve for curve in curves()}
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        echo = targets.echo("echo", "bare tonic", token_chars(Path(name)))
+    known = {curve.name: curve for curve in curves(echo)}
     if unknown := set(options.only or []) - set(known):
         raise CannotMeasure(f"--only: {', '.join(sorted(unknown))} not among {', '.join(known)}")
     found = {name: curve for name, curve in known.items() if not options.only or name in options.only}
@@ -167,6 +176,8 @@ def main() -> int:
         for curve in found.values():
             measure(curve, Path(name), *((1, 1.0) if options.quick else (5, 5.0)))
     at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    if options.quick:
+        at += ", in quick mode (one round of a second for each point),"
     judged = judge(found)
     text = markdown(found, judged, at)
     print(text)
