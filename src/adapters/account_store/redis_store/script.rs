@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::LazyLock};
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 
 use super::connect::Connection;
@@ -63,9 +64,7 @@ static SCRIPT: LazyLock<(String, String)> = LazyLock::new(|| {
     let spans = Tokens::SPANS.to_string();
     let text = LUA.replace("SPAN_SECONDS", &Tokens::SPAN_SECONDS.to_string()).replace("SPANS", &spans);
     let sha = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    let mut hex = String::new();
-    push_hex(&mut hex, sha.as_ref());
-    (text, hex)
+    (text, HEXLOWER.encode(sha.as_ref()))
 });
 
 /// What Redis is asked.
@@ -118,7 +117,7 @@ fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules
     for Question { asked, uncounted } in questions {
         key.clear();
         key.push_str(PREFIX);
-        push_hex(&mut key, asked.account.as_bytes());
+        HEXLOWER.encode_append(asked.account.as_bytes(), &mut key);
         command.arg(&key);
         packed.extend_from_slice(asked.person.as_bytes());
         packed.push(asked.is_enforced.into());
@@ -134,12 +133,4 @@ pub(super) async fn beat(connection: &mut Connection) -> Result<(), RedisError> 
     command.arg("GET").arg(format!("{PREFIX}heartbeat"));
     let _: Option<Vec<u8>> = connection.query(&command).await?;
     Ok(())
-}
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)].into());
-        text.push(DIGITS[usize::from(byte & 15)].into());
-    }
 }
