@@ -13,14 +13,10 @@ use super::{
 };
 use crate::{
     domain::{
-        account::OneAccount,
         caller::{Caller, CallerId, Proof},
-        claims::ClaimNames,
         grant::Grant,
-        instance::{Environment, Instance},
-        lifetime::LifetimeRange,
+        instance::Instance,
         policy::{Decision, Denial, Permit, Policy},
-        tenant::Tenancy,
         time::UnixTime,
         token_request::{TokenRequest, UnverifiedRequest, UnverifiedUser},
     },
@@ -46,16 +42,8 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 }
 
 pub(crate) fn instance(name: &str) -> Instance {
-    Instance {
-        name: name.parse().unwrap(),
-        url: Some("https://bi.example.com".parse().unwrap()),
-        environment: Environment::Production,
-        lifetimes: LifetimeRange::default(),
-        tenancy: Tenancy::Optional,
-        one_account: OneAccount::Off,
-        claim_names: ClaimNames::default(),
-        is_default: false,
-    }
+    let url = Some("https://bi.example.com".parse().unwrap());
+    Instance { name: name.parse().unwrap(), url, ..Instance::for_test() }
 }
 
 pub(crate) fn keys() -> Keys {

@@ -181,27 +181,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{
-        account::OneAccount,
-        attributes::Attributes,
-        instance::{Environment, Instance},
-        lifetime::LifetimeRange,
-        subject::Subject,
-        tenant::{Tenancy, Tenant},
-    };
+    use crate::domain::{attributes::Attributes, instance::Instance, subject::Subject, tenant::Tenant};
 
     #[test]
     fn an_empty_map_of_tenant_attributes_is_no_claim() {
-        let instance = Instance {
-            name: "main".parse().unwrap(),
-            url: None,
-            environment: Environment::Production,
-            lifetimes: LifetimeRange::default(),
-            tenancy: Tenancy::Optional,
-            one_account: OneAccount::Off,
-            claim_names: ClaimNames::default(),
-            is_default: false,
-        };
+        let instance = Instance::for_test();
         let tier: Attributes = [("tier".to_owned(), "gold".to_owned())].into();
         for (attributes, expected) in [(Attributes::new(), None), (tier.clone(), Some(serde_json::json!(tier)))] {
             let request = TokenRequest {

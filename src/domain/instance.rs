@@ -157,6 +157,23 @@ pub enum InvalidUrl {
 }
 
 #[cfg(test)]
+impl Instance {
+    /// `main`, as a configuration has it that says nothing else, but for accounts, which nobody looks at.
+    pub(crate) fn for_test() -> Self {
+        Self {
+            name: "main".parse().unwrap(),
+            url: None,
+            environment: Environment::Production,
+            lifetimes: LifetimeRange::default(),
+            tenancy: Tenancy::Optional,
+            one_account: OneAccount::Off,
+            claim_names: ClaimNames::default(),
+            is_default: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 

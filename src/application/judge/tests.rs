@@ -8,25 +8,13 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    application::signing_key::SigningKey,
-    domain::{claims::ClaimNames, instance::Environment, lifetime::LifetimeRange, tenant::Tenancy},
-};
+use crate::{application::signing_key::SigningKey, domain::tenant::Tenancy};
 
 const NOW: i64 = 1_700_000_000;
 const SECRET: &[u8] = b"a secret of the test that nobody else has";
 
 fn instance(tenancy: Tenancy) -> Instance {
-    Instance {
-        name: "main".parse().unwrap(),
-        url: None,
-        environment: Environment::Production,
-        lifetimes: LifetimeRange::default(),
-        tenancy,
-        claim_names: ClaimNames::default(),
-        one_account: crate::domain::account::OneAccount::Off,
-        is_default: true,
-    }
+    Instance { tenancy, is_default: true, ..Instance::for_test() }
 }
 
 fn signed(header: &str, payload: &str, secret: &[u8]) -> String {

@@ -14,12 +14,10 @@ use serde_json::Value;
 
 use super::{tests::caller, *};
 use crate::domain::{
-    account::OneAccount,
     attributes::Attributes,
-    claims::{ClaimNames, Claims},
+    claims::Claims,
     grant::{AttributeRule, AttributeRules, EmailDomains, Pattern},
-    instance::{Environment, Instance},
-    lifetime::LifetimeRange,
+    instance::Instance,
     time::UnixTime,
     token_request::{UnverifiedRequest, UnverifiedUser},
 };
@@ -96,16 +94,8 @@ fn grants() -> impl Strategy<Value = Grant> {
 }
 
 fn instances() -> impl Strategy<Value = Instance> {
-    select(vec![Tenancy::Forbidden, Tenancy::Optional, Tenancy::Required]).prop_map(|tenancy| Instance {
-        name: "main".parse().unwrap(),
-        url: None,
-        environment: Environment::Production,
-        lifetimes: LifetimeRange::default(),
-        tenancy,
-        one_account: OneAccount::Off,
-        claim_names: ClaimNames::default(),
-        is_default: false,
-    })
+    select(vec![Tenancy::Forbidden, Tenancy::Optional, Tenancy::Required])
+        .prop_map(|tenancy| Instance { tenancy, ..Instance::for_test() })
 }
 
 /// What the service decides: none for a request that is no request.

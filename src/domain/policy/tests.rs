@@ -4,29 +4,17 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    account::OneAccount,
     attributes::Attributes,
     caller::Proof,
-    claims::ClaimNames,
     grant::{AnchoredRegex, AttributeRule, AttributeRules, EmailDomains, Pattern},
     groups::Group,
-    instance::{Environment, Instance},
-    lifetime::LifetimeRange,
+    instance::Instance,
     subject::Subject,
-    tenant::{Tenancy, Tenant},
+    tenant::Tenant,
 };
 
 fn instance() -> Arc<Instance> {
-    Arc::new(Instance {
-        name: "main".parse().unwrap(),
-        url: None,
-        environment: Environment::Production,
-        lifetimes: LifetimeRange::default(),
-        tenancy: Tenancy::Optional,
-        one_account: OneAccount::Off,
-        claim_names: ClaimNames::default(),
-        is_default: false,
-    })
+    Arc::new(Instance::for_test())
 }
 
 fn request() -> TokenRequest {

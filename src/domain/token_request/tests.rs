@@ -1,17 +1,9 @@
 use super::*;
-use crate::domain::{claims::ClaimNames, instance::Environment, lifetime::LifetimeRange, tenant::Tenancy};
+use crate::domain::tenant::Tenancy;
 
 fn instance(one_account: OneAccount, tenancy: Tenancy) -> Instance {
-    Instance {
-        name: "main".parse().unwrap(),
-        url: Some("https://bi.example.com".parse().unwrap()),
-        environment: Environment::Production,
-        lifetimes: LifetimeRange::default(),
-        tenancy,
-        one_account,
-        claim_names: ClaimNames::default(),
-        is_default: false,
-    }
+    let url = Some("https://bi.example.com".parse().unwrap());
+    Instance { url, tenancy, one_account, ..Instance::for_test() }
 }
 
 fn request() -> UnverifiedRequest {
