@@ -91,3 +91,19 @@ async fn whoever_has_waited_long_enough_goes_and_the_others_get_their_answers() 
     // One command, which was not called back.
     assert_eq!(redis.cli(&["DBSIZE"]), "2");
 }
+
+/// Nothing of somebody else's is overwritten, and who is asked about beside it does not suffer.
+#[tokio::test]
+async fn a_key_with_a_foreign_value_fails_its_own_account_alone() {
+    let redis = Redis::start(Options::default());
+    let store = open(&[&redis], SECOND).await;
+    let key = |account: u8| format!("mts:account:2:{}", format!("{account:02x}").repeat(16));
+    redis.cli(&["SET", &key(1), "short"]);
+    redis.cli(&["RPUSH", &key(2), "a", "b"]);
+    redis.cli(&["SET", &key(3), &"long".repeat(9)]);
+    let found = join_all((0..5).map(|account| decide(&store, asked(account, 1, true), RULES))).await;
+    let is_answered: Vec<bool> = found.iter().map(Result::is_ok).collect();
+    assert_eq!(is_answered, [true, false, false, false, true], "{found:?}");
+    assert_eq!(redis.cli(&["GET", &key(1)]), "short");
+    assert_eq!(redis.cli(&["LLEN", &key(2)]), "2");
+}

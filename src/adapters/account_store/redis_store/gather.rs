@@ -19,8 +19,8 @@ use crate::domain::account::AccountRules;
 /// Questions that are gathered at once. Redis does nothing else while it answers them, which takes some 0.1 ms.
 const MAX_GATHERED: usize = 64;
 
-/// What became of a question. Those that went together fail together.
-pub(super) type Outcome = Result<Answer, Arc<RedisError>>;
+/// What became of a question, see [`script::run`]. Those that went together fail together.
+pub(super) type Outcome = Result<Option<Answer>, Arc<RedisError>>;
 
 /// Somebody who waits for an answer, or has stopped to.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) async fn gather(connection: Connection, mut questions: mpsc::Receiver
 }
 
 /// Whoever does not wait any more has been told so.
-fn hand_out(answers: Result<Vec<Answer>, RedisError>, waiting: Vec<oneshot::Sender<Outcome>>) {
+fn hand_out(answers: Result<Vec<Option<Answer>>, RedisError>, waiting: Vec<oneshot::Sender<Outcome>>) {
     match answers {
         Ok(answers) => {
             for (waiting, answer) in waiting.into_iter().zip(answers) {

@@ -94,8 +94,8 @@ impl Link {
         match timeout(self.config.budget, answer).await {
             Ok(Ok(Ok(answer))) => {
                 self.failing_since.store(0, Ordering::Relaxed);
-                self.metrics.store_called(StoreCall::Answered);
-                Ok(answer)
+                self.metrics.store_called(if answer.is_some() { StoreCall::Answered } else { StoreCall::Failed });
+                answer.ok_or(StoreUnavailable)
             }
             Ok(Ok(Err(error))) => Err(self.failed(number, Some(&error))),
             Ok(Err(_)) | Err(_) => Err(self.failed(number, None)),

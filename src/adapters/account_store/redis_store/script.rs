@@ -16,10 +16,11 @@ const PREFIX: &str = "mts:account:2:";
 /// milliseconds, the bound of tokens (0 = none), and of each question 21 bytes: the person, whether findings refuse the token, and the
 /// tokens that were issued since the last question. The answer to each is a number: the tokens, and two bits of findings.
 ///
-/// A free account takes one command, which does nothing but tell who holds it if it is not free.
+/// A free account takes one command, which does nothing but tell who holds it if it is not free. What is no value of this schema, and may be
+/// anything that somebody else put there, is answered with a negative number: whoever is asked about beside it gets an answer.
 const LUA: &str = r"
 local window, most, questions = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local call, pack, unpack = redis.call, struct.pack, struct.unpack
+local call, pcall, pack, unpack = redis.call, redis.pcall, struct.pack, struct.unpack
 local now = math.floor(tonumber(call('TIME')[1]) / SPAN_SECONDS)
 local first = pack('>I4HHHHHH', now, 1, 0, 0, 0, 0, 0)
 local answers = {}
@@ -31,8 +32,10 @@ for i = 1, #KEYS do
   local value = first
   if refused then total = uncounted end
   if total ~= 1 then value = pack('>I4HHHHHH', now, math.min(total, 65535), 0, 0, 0, 0, 0) end
-  local held = call('SET', KEYS[i], person .. value, 'PX', window, 'NX', 'GET')
-  if held then
+  local held = pcall('SET', KEYS[i], person .. value, 'PX', window, 'NX', 'GET')
+  if held and held.err and not held.err:find('WRONGTYPE', 1, true) then return held end
+  local is_foreign = held and #held ~= BYTES
+  if held and not is_foreign then
     local holder, span, a, b, c, d, e, f = unpack('>c16I4HHHHHH', held)
     for _ = 1, math.min(now - span, SPANS) do a, b, c, d, e, f = 0, a, b, c, d, e end
     if span < now then span = now end
@@ -52,10 +55,13 @@ for i = 1, #KEYS do
       call('SET', KEYS[i], value, 'KEEPTTL')
     end
   end
-  answers[i] = 4 * total + (many and 2 or 0) + (other and 1 or 0)
+  answers[i] = is_foreign and -1 or 4 * total + (many and 2 or 0) + (other and 1 or 0)
 end
 return answers
 ";
+
+/// A person, a span, and a count for each span.
+const VALUE_BYTES: usize = 16 + 4 + 2 * Tokens::SPANS;
 
 const _: () = assert!(Tokens::SPANS == 6, "the script has a variable for each");
 
@@ -63,6 +69,7 @@ const _: () = assert!(Tokens::SPANS == 6, "the script has a variable for each");
 static SCRIPT: LazyLock<(String, String)> = LazyLock::new(|| {
     let spans = Tokens::SPANS.to_string();
     let text = LUA.replace("SPAN_SECONDS", &Tokens::SPAN_SECONDS.to_string()).replace("SPANS", &spans);
+    let text = text.replace("BYTES", &VALUE_BYTES.to_string());
     let sha = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
     (text, HEXLOWER.encode(sha.as_ref()))
 });
@@ -83,21 +90,24 @@ pub(super) struct Answer {
     pub(super) tokens: u32,
 }
 
-impl From<u64> for Answer {
-    fn from(number: u64) -> Self {
+impl Answer {
+    /// None = the key has a value that this service has not written.
+    fn read(number: i64) -> Option<Self> {
+        let number = u64::try_from(number).ok()?;
         let findings = Findings { other_person: number & 1 != 0, too_many_tokens: number & 2 != 0 };
-        Self { findings, tokens: u32::try_from(number >> 2).unwrap_or(u32::MAX) }
+        Some(Self { findings, tokens: u32::try_from(number >> 2).unwrap_or(u32::MAX) })
     }
 }
 
-/// An answer to each question, in order. One round trip; two when Redis was started anew and does not know the script.
+/// An answer to each question, in order; none where the key has a foreign value. One round trip; two when Redis was started anew and does
+/// not know the script.
 pub(super) async fn run(
     connection: &mut Connection,
     questions: &[Question],
     rules: AccountRules,
-) -> Result<Vec<Answer>, RedisError> {
+) -> Result<Vec<Option<Answer>>, RedisError> {
     let (text, sha) = &*SCRIPT;
-    let answers: Vec<u64> = match connection.query(&command("EVALSHA", sha, questions, rules)).await {
+    let answers: Vec<i64> = match connection.query(&command("EVALSHA", sha, questions, rules)).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
             connection.query(&command("EVAL", text, questions, rules)).await?
         }
@@ -106,7 +116,14 @@ pub(super) async fn run(
     if answers.len() != questions.len() {
         return Err((ErrorKind::UnexpectedReturnType, "not as many answers as questions").into());
     }
-    Ok(answers.into_iter().map(Answer::from).collect())
+    let answers: Vec<_> = answers.into_iter().map(Answer::read).collect();
+    for (question, answer) in questions.iter().zip(&answers) {
+        if answer.is_none() {
+            let key = format!("{PREFIX}{}", HEXLOWER.encode(question.asked.account.as_bytes()));
+            tracing::warn!(key, "A key of the account store has a value that this service has not written: delete it");
+        }
+    }
+    Ok(answers)
 }
 
 fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules) -> Cmd {
