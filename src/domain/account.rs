@@ -183,6 +183,12 @@ impl Binding {
         now.seconds().saturating_sub(self.last_used.seconds()) >= rules.window as i64
     }
 
+    /// By whoever holds the account.
+    #[must_use]
+    pub const fn last_used(&self) -> UnixTime {
+        self.last_used
+    }
+
     /// Whether `person` holds the account, if it is not free.
     #[must_use]
     pub fn is_of(&self, person: PersonId) -> bool {

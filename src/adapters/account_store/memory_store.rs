@@ -35,9 +35,11 @@ impl MemoryStore {
         // The map itself goes by the first eight bytes, of which it uses the upper and the lower bits.
         let mut shard = self.bindings.lock(asked.account.as_bytes().last().copied().unwrap_or(first));
         if let Some(place) = shard.find(&asked.account) {
-            let findings = shard.at(place).apply(asked, rules, now);
+            let binding = shard.at(place);
+            let was_used = binding.last_used();
+            let findings = binding.apply(asked, rules, now);
             // What others try does not keep a binding longer than its holder does.
-            if !findings.other_person {
+            if !findings.other_person && minute(was_used) != minute(now) {
                 shard.used(place);
             }
             return findings;
@@ -63,6 +65,11 @@ impl MemoryStore {
             self.metrics.evicted();
         }
     }
+}
+
+/// The order of use is kept to the minute: to change places in it takes three entries from anywhere in memory.
+const fn minute(time: UnixTime) -> i64 {
+    time.seconds().div_euclid(60)
 }
 
 impl AccountStore for MemoryStore {
@@ -117,10 +124,10 @@ mod tests {
             decide(&store, &asked(account, 1), RULES, 0);
         }
         // The first is used again; somebody else's attempts on the second are no use of it.
-        decide(&store, &asked(1, 1), RULES, 1);
-        assert!(decide(&store, &asked(2, 2), RULES, 2).other_person);
-        decide(&store, &asked(4, 1), RULES, 3);
-        let is_held = |account| decide(&store, &asked(account, 9), RULES, 4).other_person;
+        decide(&store, &asked(1, 1), RULES, 60);
+        assert!(decide(&store, &asked(2, 2), RULES, 120).other_person);
+        decide(&store, &asked(4, 1), RULES, 180);
+        let is_held = |account| decide(&store, &asked(account, 9), RULES, 240).other_person;
         assert_eq!([1, 3, 4].map(is_held), [true; 3]);
         let text = metrics.encode();
         assert!(text.contains("account_bindings 3\n") && text.contains("account_evictions_total 1\n"), "{text}");

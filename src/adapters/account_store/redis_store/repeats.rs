@@ -60,11 +60,11 @@ impl Repeats {
         Self { answers: Sharded::new(), lasts }
     }
 
-    /// The answer to a repeat, whose token is counted; or what Redis is to be told with the question.
+    /// The answer to a repeat, whose token is counted; or what Redis is to be told with the question. The order stays that of Redis's
+    /// answers, in which they end.
     pub(super) fn look(&self, asked: &Use, most: Option<NonZeroU32>) -> Known {
         let mut shard = self.answers.lock(shard(asked));
         let Some(place) = shard.find(&key(asked)) else { return Known::Uncounted(0) };
-        shard.used(place);
         let remembered = shard.at(place);
         let findings = remembered.answer.findings;
         if remembered.until > Instant::now() {
@@ -101,6 +101,7 @@ impl Repeats {
             // What others have issued while Redis was asked is not forgotten.
             let uncounted = shard.at(place).uncounted;
             *shard.at(place) = Remembered { answer, uncounted, until };
+            shard.used(place);
             return;
         }
         if shard.len() >= ROOM / SHARDS {
