@@ -23,8 +23,9 @@ const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// (CVE-2023-44487); a client that gives up now and then stays far below.
 const MAX_PENDING_ACCEPT_RESETS: usize = 20;
 /// Requests that the server had to reset because of an error of the client: more ends the connection. The attack is
-/// `MadeYouReset` (CVE-2025-8671); a client without errors has none.
-const MAX_LOCAL_ERROR_RESETS: usize = 100;
+/// `MadeYouReset` (CVE-2025-8671). A client without errors has some, too, in an overload: what is still on its way for a request that was
+/// refused, and reset some fifty resets ago, counts among them. h2's own default.
+const MAX_LOCAL_ERROR_RESETS: usize = 1024;
 
 /// What a connection is served with, which gives its requests to `requests`.
 pub(super) fn builder(limits: &Limits, requests: Requests) -> Builder<Requests> {

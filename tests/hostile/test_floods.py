@@ -27,7 +27,7 @@ HEADERS = block(head())
 MIB = 1024 * 1024
 PATIENCE_SECONDS = 10
 # The server's own limits, see src/transport/http2.rs.
-MOST_LOCAL_RESETS = 100
+MOST_LOCAL_RESETS = 1024
 
 
 def on_all(flood: Callable[[], T], connections: int = CONNECTIONS) -> list[T]:
@@ -82,7 +82,7 @@ def test_rapid_reset_below_the_limit(attack, connect) -> None:
 @pytest.mark.parametrize("way", ["zero-window-update", "window-overflow", "self-dependent"])
 def test_made_you_reset(attack, connect, way: str) -> None:
     """CVE-2025-8671: errors that make the server reset the requests that it has begun."""
-    count = 1_000
+    count = 3_000
     wrong = {
         "zero-window-update": lambda at: bytes([0, 0, 4, 8, 0]) + at.to_bytes(4, "big") + bytes(4),
         "window-overflow": lambda at: WindowUpdateFrame(at, 2**31 - 1).serialize(),
