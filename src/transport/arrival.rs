@@ -24,7 +24,7 @@ use crate::{application::generation::Generations, config::Limits, domain::caller
 const PART: usize = 4;
 /// In a small room, the part would refuse what is harmless.
 const LEAST_PART: usize = 16;
-/// Those of nobody take no room, but some 5 kB of memory each. Among them is what is refused in an overload, whose clients are not to be
+/// Those of nobody take no room, but 5 to 10 kB of memory each. Among them is what is refused in an overload, whose clients are not to be
 /// punished by a reset.
 const LEAST_OF_NOBODY: usize = 4096;
 
