@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 
 use super::connect::Connection;
-use crate::domain::account::{AccountRules, Findings, Tokens, Use};
+use crate::domain::account::{AccountId, AccountRules, Findings, Tokens, Use};
 
 /// Version 2 of the key schema: another one is another prefix.
 const PREFIX: &str = "mts:account:2:";
@@ -119,7 +119,8 @@ pub(super) async fn run(
     let answers: Vec<_> = answers.into_iter().map(Answer::read).collect();
     for (question, answer) in questions.iter().zip(&answers) {
         if answer.is_none() {
-            let key = format!("{PREFIX}{}", HEXLOWER.encode(question.asked.account.as_bytes()));
+            let mut key = String::new();
+            write_key(question.asked.account, &mut key);
             tracing::warn!(key, "A key of the account store has a value that this service has not written: delete it");
         }
     }
@@ -132,9 +133,7 @@ fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules
     let mut key = String::with_capacity(PREFIX.len() + 32);
     let mut packed = Vec::with_capacity(questions.len() * 21);
     for Question { asked, uncounted } in questions {
-        key.clear();
-        key.push_str(PREFIX);
-        HEXLOWER.encode_append(asked.account.as_bytes(), &mut key);
+        write_key(asked.account, &mut key);
         command.arg(&key);
         packed.extend_from_slice(asked.person.as_bytes());
         packed.push(asked.is_enforced.into());
@@ -142,6 +141,13 @@ fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules
     }
     command.arg(u64::from(rules.window) * 1000).arg(rules.tokens_per_hour.map_or(0, NonZeroU32::get)).arg(packed);
     command
+}
+
+/// The key of an account, into `key` for its room.
+fn write_key(account: AccountId, key: &mut String) {
+    key.clear();
+    key.push_str(PREFIX);
+    HEXLOWER.encode_append(account.as_bytes(), key);
 }
 
 /// Reads a key that nobody has, to see whether Redis answers.
