@@ -91,11 +91,8 @@ func connect(s Settings) (*grpc.ClientConn, error) {
 
 func main() {
 	settings, err := env.ParseAs[Settings]()
-	if err := errors.Join(err, settings.check()); err != nil {
-		log.Fatal(err)
-	}
-	service, err := connect(settings)
-	if err != nil {
+	service, unusable := connect(settings)
+	if err := errors.Join(err, settings.check(), unusable); err != nil {
 		log.Fatal(err)
 	}
 	handler := newHandler(settings, pb.NewMetabaseTokenServiceClient(service))
