@@ -21,11 +21,9 @@ import (
 	pb "backend/tokenpb"
 )
 
-// Person is an entry of the user database.
+// Person is an entry of the user database: who it is, as the service is told, and what they may see.
 type Person struct {
-	ID, Email  string
-	FirstName  string `json:"first_name"`
-	LastName   string `json:"last_name"`
+	*pb.User
 	Groups     []string
 	Attributes map[string]string
 }
@@ -145,7 +143,7 @@ func (b *Backend) issue(r *http.Request, returnTo *string) (*pb.IssueMetabaseTok
 	}
 	return b.service.IssueMetabaseToken(r.Context(), &pb.IssueMetabaseTokenRequest{
 		Instance:   b.instance,
-		User:       &pb.User{Id: person.ID, Email: person.Email, FirstName: person.FirstName, LastName: person.LastName},
+		User:       person.User,
 		Groups:     &pb.GroupList{Names: person.Groups},
 		Attributes: person.Attributes,
 		ReturnTo:   returnTo,

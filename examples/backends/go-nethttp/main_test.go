@@ -33,7 +33,7 @@ func (s stub) IssueMetabaseToken(
 
 // browse signs a person in and fetches a path.
 func browse(refusal error, person, path string) *httptest.ResponseRecorder {
-	people := People{"ada": {Email: "ada@example.com"}}
+	people := People{"ada": {User: &pb.User{Email: "ada@example.com"}}}
 	handler := newHandler(Settings{People: people}, stub{refusal: refusal})
 	signIn := httptest.NewRequest("POST", "/login", strings.NewReader(`{"user":"`+person+`"}`))
 	signIn.Header.Set("Content-Type", "application/json")
