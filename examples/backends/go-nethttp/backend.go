@@ -59,11 +59,9 @@ func newHandler(settings Settings, service pb.MetabaseTokenServiceClient) http.H
 	mux.Handle("GET /sso/metabase", endpoint(b.sso))
 	mux.Handle("GET /sso/metabase/status", endpoint(b.status))
 	origins := settings.origins()
-	app := cors.New(cors.Options{
-		AllowedOrigins:   origins,
-		AllowedHeaders:   []string{"*"}, // Those that were asked for.
-		AllowCredentials: true,
-	}).Handler(sessions.LoadAndSave(http.MaxBytesHandler(mux, 4096)))
+	// Allows the headers that were asked for.
+	policy := cors.New(cors.Options{AllowedOrigins: origins, AllowedHeaders: []string{"*"}, AllowCredentials: true})
+	app := policy.Handler(sessions.LoadAndSave(http.MaxBytesHandler(mux, 4096)))
 	// CORS only hides answers; this keeps other sites from signing people in and out.
 	return endpoint(func(r *http.Request) (http.Handler, error) {
 		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(origins, origin) {
@@ -107,7 +105,7 @@ func (b *Backend) logout(r *http.Request) (http.Handler, error) {
 }
 
 func (b *Backend) sso(r *http.Request) (http.Handler, error) {
-	query := ssoQuery(r.URL.RawQuery)
+	query := ssoQuery(*r.URL)
 	if query.Get("response") == "json" { // The SDK.
 		token, err := b.issue(r, nil)
 		return object{"jwt": token.GetJwt()}, err
@@ -127,11 +125,9 @@ func (b *Backend) status(r *http.Request) (http.Handler, error) {
 	for _, warning := range judged.GetWarnings() {
 		log.Print("token service: ", warning) // For operators.
 	}
-	return object{
-		"status":  strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_")),
-		"reason":  strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_"),
-		"message": judged.GetMessage(),
-	}, err
+	state := strings.ToLower(strings.TrimPrefix(judged.GetStatus().String(), "AUTH_STATUS_"))
+	reason := strings.TrimPrefix(judged.GetReason().String(), "AUTH_STATUS_REASON_")
+	return object{"status": state, "reason": reason, "message": judged.GetMessage()}, err
 }
 
 // issue gets a token for who is asking: the session says so, and nothing else in the request. It is for this one request,
@@ -151,13 +147,12 @@ func (b *Backend) issue(r *http.Request, returnTo *string) (*pb.IssueMetabaseTok
 }
 
 // ssoQuery reads a query in which Metabase appended return_to without encoding it: everything behind it is a part of it.
-func ssoQuery(query string) url.Values {
-	before, returnTo, _ := strings.Cut("&"+query, "&return_to=")
+func ssoQuery(asked url.URL) url.Values {
+	before, returnTo, _ := strings.Cut("&"+asked.RawQuery, "&return_to=")
 	if strings.Contains(returnTo, "?") {
-		query = before + "&return_to=" + url.QueryEscape(returnTo)
+		asked.RawQuery = before + "&return_to=" + url.QueryEscape(returnTo)
 	}
-	values, _ := url.ParseQuery(query)
-	return values
+	return asked.Query()
 }
 
 // Failure is an answer for the browser: says nothing of what the service said.
