@@ -2,7 +2,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"log"
@@ -172,42 +171,36 @@ func (f Failure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	object{"status": "error", "code": f.code, "message": f.message}.ServeHTTP(w, r)
 }
 
-var tryAgain = Failure{http.StatusServiceUnavailable, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."}
-
-var byCode = map[codes.Code]Failure{
-	codes.PermissionDenied:  {http.StatusForbidden, "NO_ACCESS", "You have no access to these analytics."},
-	codes.ResourceExhausted: {http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many people at once; try again."},
-	codes.Unavailable:       tryAgain,
-	codes.DeadlineExceeded:  tryAgain,
-	codes.Canceled:          tryAgain, // By a service that stops.
-}
-
-// byDetail is by the reason that the service gives, or the field of the request that it refuses.
-var byDetail = map[string]Failure{
-	"SHARED_ACCOUNT": {http.StatusConflict, "SHARED_ACCOUNT", "Another person uses this e-mail address here; ask for one of your own."},
-	"return_to":      {http.StatusBadRequest, "INVALID_RETURN_TO", "The link leads nowhere in Metabase."},
-}
-
-// Unauthenticated too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
-var otherwise = Failure{http.StatusInternalServerError, "MISCONFIGURED", "Analytics is not set up correctly."}
-
 func failureOf(err error) Failure {
 	if failure, ok := errors.AsType[Failure](err); ok {
 		return failure
 	}
 	log.Print(err) // For operators; never holds a token.
 	refusal := status.Convert(err)
-	failure := cmp.Or(byCode[refusal.Code()], otherwise)
 	for _, detail := range refusal.Details() {
 		info, _ := detail.(*errdetails.ErrorInfo)
-		failure = cmp.Or(byDetail[info.GetReason()], failure)
 		invalid, _ := detail.(*errdetails.BadRequest)
-		for _, violation := range invalid.GetFieldViolations() {
-			failure = cmp.Or(byDetail[violation.GetField()], failure)
+		switch {
+		case info.GetReason() == "SHARED_ACCOUNT":
+			const message = "Another person uses this e-mail address here; ask for one of your own."
+			return Failure{http.StatusConflict, "SHARED_ACCOUNT", message}
+		case slices.ContainsFunc(invalid.GetFieldViolations(), isReturnTo):
+			return Failure{http.StatusBadRequest, "INVALID_RETURN_TO", "The link leads nowhere in Metabase."}
 		}
 	}
-	return failure
+	switch refusal.Code() {
+	case codes.PermissionDenied:
+		return Failure{http.StatusForbidden, "NO_ACCESS", "You have no access to these analytics."}
+	case codes.ResourceExhausted:
+		return Failure{http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many people at once; try again."}
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled: // Canceled by a service that stops.
+		return Failure{http.StatusServiceUnavailable, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again."}
+	default: // Unauthenticated too: it is about this backend. As 401 it would send who is signed in to sign in, in a circle.
+		return Failure{http.StatusInternalServerError, "MISCONFIGURED", "Analytics is not set up correctly."}
+	}
 }
+
+func isReturnTo(v *errdetails.BadRequest_FieldViolation) bool { return v.GetField() == "return_to" }
 
 // object is an answer as JSON.
 type object map[string]string
