@@ -4,7 +4,6 @@ import com.example.backend.Failures.Failure;
 import io.grpc.ConnectivityState;
 import io.grpc.ManagedChannel;
 import jakarta.servlet.http.HttpServletRequest;
-import java.net.URI;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -14,13 +13,11 @@ import metabase.token.v1.TokenService;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.grpc.client.GrpcChannelFactory;
-import org.springframework.http.HttpStatus;
 import org.springframework.http.ResponseEntity;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RestController;
-import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Sign-in of demo people, and the endpoint that Metabase's SDK and interactive embedding call. */
@@ -33,7 +30,7 @@ class Endpoints {
     private final String instance;
 
     Endpoints(Settings settings, JsonMapper json, GrpcChannelFactory channels) {
-        people = json.readValue(settings.peopleFile(), new TypeReference<>() { });
+        people = json.readerForMapOf(Person.class).readValue(settings.peopleFile());
         channel = channels.createChannel(settings.address().getAuthority());
         instance = settings.metabaseInstance();
     }
@@ -68,7 +65,7 @@ class Endpoints {
             return ResponseEntity.ok(Map.of("jwt", service().issueMetabaseToken(token.build()).getJwt()));
         }
         var issued = service().issueMetabaseToken(token.setReturnTo(query.returnTo()).build());
-        return ResponseEntity.status(HttpStatus.FOUND).location(URI.create(issued.getSsoUrl())).build();
+        return ResponseEntity.status(302).header("Location", issued.getSsoUrl()).build();
     }
 
     /** What Metabase would say to a token; judged by the service, without an effect. */
@@ -78,10 +75,9 @@ class Endpoints {
         var check = TokenService.CheckAuthStatusRequest.newBuilder().setInstance(instance).setJwt(jwt).build();
         var judged = service().checkAuthStatus(check);
         judged.getWarningsList().forEach(warning -> LOG.warn("token service: {}", warning));
-        return Map.of(
-                "status", judged.getStatus().name().replace("AUTH_STATUS_", "").toLowerCase(Locale.ROOT),
-                "reason", judged.getReason().name().replace("AUTH_STATUS_REASON_", ""),
-                "message", judged.getMessage());
+        String status = judged.getStatus().name().replace("AUTH_STATUS_", "").toLowerCase(Locale.ROOT);
+        String reason = judged.getReason().name().replace("AUTH_STATUS_REASON_", "");
+        return Map.of("status", status, "reason", reason, "message", judged.getMessage());
     }
 
     /** Who is asking: the session says so, and nothing else in the request. */
