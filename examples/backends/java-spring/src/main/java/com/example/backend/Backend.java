@@ -8,7 +8,6 @@ import org.springframework.boot.context.properties.EnableConfigurationProperties
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Bean;
 import org.springframework.core.env.MapPropertySource;
-import org.springframework.web.cors.CorsConfiguration;
 import org.springframework.web.cors.DefaultCorsProcessor;
 import org.springframework.web.filter.CorsFilter;
 
@@ -34,14 +33,10 @@ public class Backend {
                 "spring.grpc.client.channel.default.ssl.enabled", tls)));
     }
 
-    /** CORS with credentials, for exactly the origins configured; answers are never stored. */
+    /** CORS as application.properties has it, and nothing for any other origin; answers are never stored. */
     @Bean
     CorsFilter guard(Settings settings) {
-        var cors = new CorsConfiguration();
-        cors.setAllowedOrigins(settings.origins());
-        cors.setAllowCredentials(true);
-        cors.applyPermitDefaultValues(); // GET and POST, with the headers that are asked for.
-        var filter = new CorsFilter(request -> cors);
+        var filter = new CorsFilter(request -> settings.cors());
         filter.setCorsProcessor((configuration, request, response) -> {
             response.setHeader("Cache-Control", "no-store");
             String origin = request.getHeader("Origin");

@@ -5,10 +5,11 @@ import java.net.URI;
 import java.util.List;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.util.Assert;
+import org.springframework.web.cors.CorsConfiguration;
 
 /** Read once at start; a mistake ends the program with the name of the variable. */
 @ConfigurationProperties("backend")
-record Settings(String publicUrl, List<String> origins, String cookieSamesite, File peopleFile,
+record Settings(String publicUrl, List<String> origins, CorsConfiguration cors, String cookieSamesite, File peopleFile,
         String metabaseInstance, URI address, String ca, String certificate, String key) {
     Settings {
         for (String origin : origins) {
