@@ -5,8 +5,8 @@ import java.util.Map;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
-import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Bean;
+import org.springframework.core.env.ConfigurableEnvironment;
 import org.springframework.core.env.MapPropertySource;
 import org.springframework.web.cors.DefaultCorsProcessor;
 import org.springframework.web.filter.CorsFilter;
@@ -16,12 +16,11 @@ import org.springframework.web.filter.CorsFilter;
 @EnableConfigurationProperties(Settings.class)
 public class Backend {
     public static void main(String[] arguments) {
-        new SpringApplicationBuilder(Backend.class).initializers(Backend::derive).run(arguments);
+        new SpringApplicationBuilder(Backend.class).initializers(context -> derive(context.getEnvironment())).run(arguments);
     }
 
     /** Properties of Spring that follow from a setting in a way that application.properties cannot say. */
-    private static void derive(ConfigurableApplicationContext context) {
-        var environment = context.getEnvironment();
+    private static void derive(ConfigurableEnvironment environment) {
         var listen = URI.create("http://" + environment.getProperty("backend.listen"));
         boolean secure = environment.getProperty("backend.public-url").startsWith("https://");
         boolean tls = environment.getProperty("backend.address").startsWith("https://");

@@ -12,10 +12,8 @@ import org.springframework.web.cors.CorsConfiguration;
 record Settings(String publicUrl, List<String> origins, CorsConfiguration cors, String cookieSamesite, File peopleFile,
         String metabaseInstance, URI address, String ca, String certificate, String key) {
     Settings {
-        for (String origin : origins) {
-            Assert.isTrue(origin.matches("https?://[^/?#@*]+"),
-                    "APP_ORIGINS, PUBLIC_URL: \"" + origin + "\" is not an origin such as https://app.example.com");
-        }
+        Assert.isTrue(origins.stream().allMatch(origin -> origin.matches("https?://[^/?#@*]+")),
+                "APP_ORIGINS, PUBLIC_URL: " + origins + " must be origins such as https://app.example.com");
         Assert.isTrue(cookieSamesite.equals("Lax") || cookieSamesite.equals("None") && publicUrl.startsWith("https://"),
                 "COOKIE_SAMESITE must be Lax or, with an https PUBLIC_URL, None: browsers drop the cookie otherwise");
         Assert.isTrue("https".equals(address.getScheme()) != ca.isEmpty(),
