@@ -18,6 +18,7 @@ import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.bind.annotation.SessionAttribute;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Sign-in of demo people, and the endpoint that Metabase's SDK and interactive embedding call. */
@@ -58,8 +59,8 @@ class Endpoints {
     }
 
     @GetMapping("/sso/metabase")
-    ResponseEntity<Map<String, String>> sso(HttpServletRequest request) {
-        var token = tokenFor(signedIn(request));
+    ResponseEntity<Map<String, String>> sso(@SessionAttribute(required = false) String user, HttpServletRequest request) {
+        var token = tokenFor(user);
         var query = SsoQuery.of(request);
         if (query.wantsJson()) {
             return ResponseEntity.ok(Map.of("jwt", service().issueMetabaseToken(token.build()).getJwt()));
@@ -70,8 +71,8 @@ class Endpoints {
 
     /** What Metabase would say to a token; judged by the service, without an effect. */
     @GetMapping("/sso/metabase/status")
-    Map<String, String> status(HttpServletRequest request) {
-        var jwt = service().issueMetabaseToken(tokenFor(signedIn(request)).build()).getJwt();
+    Map<String, String> status(@SessionAttribute(required = false) String user) {
+        var jwt = service().issueMetabaseToken(tokenFor(user).build()).getJwt();
         var check = TokenService.CheckAuthStatusRequest.newBuilder().setInstance(instance).setJwt(jwt).build();
         var judged = service().checkAuthStatus(check);
         judged.getWarningsList().forEach(warning -> LOG.warn("token service: {}", warning));
@@ -80,14 +81,10 @@ class Endpoints {
         return Map.of("status", status, "reason", reason, "message", judged.getMessage());
     }
 
-    /** Who is asking: the session says so, and nothing else in the request. */
-    private Person signedIn(HttpServletRequest request) {
-        return Optional.ofNullable(request.getSession(false)).map(session -> people.get(session.getAttribute("user")))
+    /** For whom the session names, whatever else is in the request; for this one request, so never kept. */
+    private TokenService.IssueMetabaseTokenRequest.Builder tokenFor(String user) {
+        var person = Optional.ofNullable(people.get(user))
                 .orElseThrow(() -> new Failure(401, "NOT_SIGNED_IN", "Sign in first."));
-    }
-
-    /** Asks for a token for this person, for this one request: never kept. */
-    private TokenService.IssueMetabaseTokenRequest.Builder tokenFor(Person person) {
         return TokenService.IssueMetabaseTokenRequest.newBuilder().setInstance(instance)
                 .setUser(TokenService.User.newBuilder().setId(person.id()).setEmail(person.email())
                         .setFirstName(person.firstName()).setLastName(person.lastName()))
