@@ -1,8 +1,12 @@
 package com.example.backend;
 
-import com.example.backend.Failures.Failure;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
 import io.grpc.ConnectivityState;
 import io.grpc.ManagedChannel;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
 import jakarta.servlet.http.HttpServletRequest;
 import java.util.List;
 import java.util.Locale;
@@ -13,7 +17,9 @@ import metabase.token.v1.TokenService;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.grpc.client.GrpcChannelFactory;
+import org.springframework.http.MediaType;
 import org.springframework.http.ResponseEntity;
+import org.springframework.web.bind.annotation.ExceptionHandler;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
@@ -42,10 +48,10 @@ class Endpoints {
     record Login(String user) { }
 
     @PostMapping(path = "/login", consumes = "application/json")
-    ResponseEntity<Void> login(@RequestBody Login login, HttpServletRequest request) {
+    ResponseEntity<Map<String, String>> login(@RequestBody Login login, HttpServletRequest request) {
         // Yours: prove who it is. The demo believes a name.
         if (!people.containsKey(login.user())) {
-            throw new Failure(401, "UNKNOWN_USER", "There is no such person.");
+            return failure(401, "UNKNOWN_USER", "There is no such person.");
         }
         logout(request);
         request.getSession().setAttribute("user", login.user());
@@ -83,8 +89,7 @@ class Endpoints {
 
     /** For whom the session names, whatever else is in the request; for this one request, so never kept. */
     private TokenService.IssueMetabaseTokenRequest.Builder tokenFor(String user) {
-        var person = Optional.ofNullable(people.get(user))
-                .orElseThrow(() -> new Failure(401, "NOT_SIGNED_IN", "Sign in first."));
+        var person = Optional.ofNullable(people.get(user)).orElseThrow(NotSignedIn::new);
         return TokenService.IssueMetabaseTokenRequest.newBuilder().setInstance(instance)
                 .setUser(TokenService.User.newBuilder().setId(person.id()).setEmail(person.email())
                         .setFirstName(person.firstName()).setLastName(person.lastName()))
@@ -98,6 +103,45 @@ class Endpoints {
             channel.resetConnectBackoff(); // Back as soon as the service is; the default waits up to 2 minutes.
         }
         return MetabaseTokenServiceGrpc.newBlockingStub(channel);
+    }
+
+    static class NotSignedIn extends RuntimeException { }
+
+    @ExceptionHandler(NotSignedIn.class)
+    ResponseEntity<Map<String, String>> notSignedIn() {
+        return failure(401, "NOT_SIGNED_IN", "Sign in first.");
+    }
+
+    /** What the browser is told when the service fails; nothing of what the service said. */
+    @ExceptionHandler
+    ResponseEntity<Map<String, String>> failed(StatusRuntimeException error) throws InvalidProtocolBufferException {
+        LOG.warn("token service: {}", error.getMessage()); // For operators; never holds a token.
+        for (var detail : StatusProto.fromThrowable(error).getDetailsList()) {
+            if (detail.is(ErrorInfo.class) && detail.unpack(ErrorInfo.class).getReason().equals("SHARED_ACCOUNT")) {
+                return failure(409, "SHARED_ACCOUNT",
+                        "Another person uses this e-mail address here; ask for one of your own.");
+            }
+            if (detail.is(BadRequest.class) && detail.unpack(BadRequest.class).getFieldViolationsList().stream()
+                    .anyMatch(violation -> violation.getField().equals("return_to"))) {
+                return failure(400, "INVALID_RETURN_TO", "The link leads nowhere in Metabase.");
+            }
+        }
+        return switch (error.getStatus().getCode()) {
+            case PERMISSION_DENIED -> failure(403, "NO_ACCESS", "You have no access to these analytics.");
+            case RESOURCE_EXHAUSTED -> failure(429, "TOO_MANY_REQUESTS", "Too many people at once; try again.");
+            case UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED ->
+                failure(503, "TRY_AGAIN", "Analytics cannot sign you in at the moment; try again.");
+            // UNAUTHENTICATED too: it is about this backend. As 401 it would send who is signed in to sign in again.
+            default -> failure(500, "MISCONFIGURED", "Analytics is not set up correctly.");
+        };
+    }
+
+    private static ResponseEntity<Map<String, String>> failure(int status, String code, String message) {
+        var answer = ResponseEntity.status(status).contentType(MediaType.APPLICATION_JSON);
+        if (status == 429 || status == 503) {
+            answer.header("Retry-After", "1");
+        }
+        return answer.body(Map.of("status", "error", "code", code, "message", message));
     }
 
     /**
