@@ -32,9 +32,12 @@ mod status;
 pub mod tls;
 mod warnings;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use tonic::service::Routes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::{body::Body, service::Routes};
+use tower::Service;
 
 use self::{
     admission::Admission,
@@ -94,24 +97,27 @@ pub struct Parts {
 /// # Panics
 /// Never: the descriptor sets that reflection decodes are compiled in.
 #[must_use]
-pub fn services(parts: Parts) -> Observe<GrpcOnly<Limited<Routes>>> {
+pub fn services(
+    parts: Parts,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
     let service = TokenService::new(parts.issue_token, parts.check_auth_status, Arc::clone(&parts.metrics));
     let service = proto::metabase_token_service_server::MetabaseTokenServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     // Authentication covers everything but health, which tells nobody anything.
     let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit, &parts.limits));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
-    let mut routes = Routes::new(service).add_service(parts.health.service());
+    let mut others = Routes::new(parts.health.service());
     if parts.reflection {
         let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
         let v1alpha = reflection().build_v1alpha().expect("the descriptor sets are compiled in");
-        routes = routes
+        others = others
             .add_service(Authenticated::new(v1, Arc::clone(&authenticator)))
             .add_service(Authenticated::new(v1alpha, authenticator));
     }
     let arrivals = Arrivals::new(&parts.limits, Some(Arc::clone(&parts.generations)));
     let room = Room::new(&parts.limits, Arc::clone(&parts.metrics));
-    let limited = Limited::new(routes.prepare(), room);
+    let limited = Limited::new(service, others.prepare(), room);
     Observe::new(GrpcOnly::new(limited), parts.metrics, arrivals, Some(parts.generations), parts.tracing)
 }
 

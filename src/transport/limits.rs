@@ -50,37 +50,40 @@ impl Room {
     }
 }
 
-/// The services, of which the RPCs of this project are limited.
+/// The service of this project, whose RPCs are limited, and the others, to which everything else goes.
 ///
 /// Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
 #[derive(Clone, Debug)]
-pub struct Limited<S> {
-    inner: S,
+pub(super) struct Limited<S, O> {
+    service: S,
+    others: O,
     room: Arc<Room>,
 }
 
-impl<S> Limited<S> {
-    pub(super) fn new(inner: S, room: Room) -> Self {
-        Self { inner, room: Arc::new(room) }
+impl<S, O> Limited<S, O> {
+    pub(super) fn new(service: S, others: O, room: Room) -> Self {
+        Self { service, others, room: Arc::new(room) }
     }
 }
 
-impl<S> Service<Request<Body>> for Limited<S>
+impl<S, O> Service<Request<Body>> for Limited<S, O>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
+    O: Service<Request<Body>, Response = Response<Body>, Error = S::Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Answer<S::Future>;
+    type Future = Answer<S::Future, O::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+        ready!(self.service.poll_ready(cx))?;
+        self.others.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let method = method(request.uri().path());
         let Some(room) = self.room.of(method) else {
-            return Answer::Unlimited { answer: self.inner.call(request) };
+            return Answer::Unlimited { answer: self.others.call(request) };
         };
         let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
             self.room.metrics.load.rpc_shed(method);
@@ -88,7 +91,7 @@ where
         };
         let deadline = deadline::of(request.headers(), self.room.deadline);
         request.extensions_mut().insert(Deadline(deadline));
-        Answer::Served { answer: self.inner.call(request), deadline: sleep(deadline), _permit: permit }
+        Answer::Served { answer: self.service.call(request), deadline: sleep(deadline), _permit: permit }
     }
 }
 
@@ -96,16 +99,17 @@ pin_project! {
     /// The answer to a request, in time or not.
     #[project = AnswerProjection]
     #[derive(Debug)]
-    pub enum Answer<F> {
+    pub(super) enum Answer<F, O> {
         Served { #[pin] answer: F, #[pin] deadline: Sleep, _permit: OwnedSemaphorePermit },
         Shed { #[pin] refusal: Refusal },
-        Unlimited { #[pin] answer: F },
+        Unlimited { #[pin] answer: O },
     }
 }
 
-impl<F, E> Future for Answer<F>
+impl<F, O, E> Future for Answer<F, O>
 where
     F: Future<Output = Result<Response<Body>, E>>,
+    O: Future<Output = F::Output>,
 {
     type Output = F::Output;
 
