@@ -4,7 +4,7 @@ pub(super) mod layer;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
@@ -99,9 +99,9 @@ impl Authenticator {
             Some(Ok(identity)) => Some((identity.clone(), Proof::Mtls)),
             None => None,
         };
-        let xfcc = forwarded(headers, XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
+        let xfcc = forwarded(headers, &XFCC, peer.place.is_trusted(proofs.xfcc), forwarded::xfcc)?;
         let linkerd =
-            forwarded(headers, L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
+            forwarded(headers, &L5D_CLIENT_ID, peer.place.is_trusted(proofs.linkerd), forwarded::l5d_client_id)?;
         let bearer = self.issuers.identity(headers).map_err(Unauthenticated::Bearer)?;
         let given = [
             certificate,
@@ -146,12 +146,12 @@ fn names(proofs: &Proofs) -> Vec<&'static str> {
 /// The attack: a client adds the header that a sidecar would. Where no sidecar is trusted, it is refused, not ignored.
 fn forwarded(
     headers: &HeaderMap,
-    header: &'static str,
+    header: &'static HeaderName,
     is_trusted: bool,
     read: impl Fn(&HeaderMap) -> Result<Option<Identity>, InvalidForwarded>,
 ) -> Result<Option<Identity>, Unauthenticated> {
     if !is_trusted && headers.contains_key(header) {
-        return Err(Unauthenticated::ForwardedNotTrusted { header });
+        return Err(Unauthenticated::ForwardedNotTrusted { header: header.as_str() });
     }
-    read(headers).map_err(|error| Unauthenticated::Forwarded { header, error })
+    read(headers).map_err(|error| Unauthenticated::Forwarded { header: header.as_str(), error })
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName};
 
 /// For an answer of Metabase, whatever the deadline.
 const MOST_BUDGET: Duration = Duration::from_secs(5);
+
+/// What the caller asks for (gRPC over HTTP/2, "Requests").
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// How long a request may take, from when it arrived; beside every request that is limited.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +16,7 @@ pub(super) struct Deadline(pub(super) Duration);
 
 /// What the caller asks for (`grpc-timeout`), if that is shorter than `most`.
 pub(super) fn of(headers: &HeaderMap, most: Duration) -> Duration {
-    let asked = headers.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
+    let asked = headers.get(&TIMEOUT).and_then(|value| parse(value.to_str().ok()?));
     asked.map_or(most, |asked| asked.min(most))
 }
 
@@ -59,7 +62,7 @@ mod tests {
             ("-1S", 10_000, 5000),
             ("123456789m", 10_000, 5000),
         ] {
-            let headers: HeaderMap = [("grpc-timeout".parse().unwrap(), text.parse().unwrap())].into_iter().collect();
+            let headers: HeaderMap = [(TIMEOUT.clone(), text.parse().unwrap())].into_iter().collect();
             let found = of(&headers, Duration::from_secs(10));
             assert_eq!(found, Duration::from_millis(deadline), "{text}");
             let mut extensions = Extensions::new();

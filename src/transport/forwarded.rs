@@ -1,12 +1,12 @@
 //! Identities that a mesh sidecar on this machine forwards: Envoy's `x-forwarded-client-cert` and Linkerd's `l5d-client-id`.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
 use crate::domain::identity::{DnsName, Identity, InvalidIdentity, InvalidSpiffeId};
 
-pub(super) const XFCC: &str = "x-forwarded-client-cert";
-pub(super) const L5D_CLIENT_ID: &str = "l5d-client-id";
+pub(super) static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+pub(super) static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 
 /// Bytes of a header; Envoy's own limit for all headers together is 60 KiB, and a real one has a few hundred.
 const MAX_BYTES: usize = 8 * 1024;
@@ -35,7 +35,7 @@ pub(super) enum InvalidForwarded {
 /// The identity that the sidecar itself has verified: that of the last element. Elements before it were there when the
 /// request arrived at the sidecar, and prove nothing (Envoy, `forward_client_cert_details: APPEND_FORWARD`).
 pub(super) fn xfcc(headers: &HeaderMap) -> Result<Option<Identity>, InvalidForwarded> {
-    let Some(text) = single(headers, XFCC)? else { return Ok(None) };
+    let Some(text) = single(headers, &XFCC)? else { return Ok(None) };
     let pairs = parse_last_element(text)?;
     let values = |key: &str| {
         let of_key = pairs.iter().filter(|(own, _)| own.eq_ignore_ascii_case(key));
@@ -52,12 +52,12 @@ pub(super) fn xfcc(headers: &HeaderMap) -> Result<Option<Identity>, InvalidForwa
 
 /// The DNS-like name of the workload in Linkerd's mesh.
 pub(super) fn l5d_client_id(headers: &HeaderMap) -> Result<Option<Identity>, InvalidForwarded> {
-    let Some(text) = single(headers, L5D_CLIENT_ID)? else { return Ok(None) };
+    let Some(text) = single(headers, &L5D_CLIENT_ID)? else { return Ok(None) };
     Ok(Some(Identity::Dns(text.parse::<DnsName>()?)))
 }
 
 /// The attack: a client sends a header of its own beside the sidecar's, and hopes that the other is read.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, InvalidForwarded> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, InvalidForwarded> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, InvalidForwarded> {
-        let headers = [(XFCC.parse().unwrap(), HeaderValue::from_str(text).unwrap())].into_iter().collect();
+        let headers = [(XFCC.clone(), HeaderValue::from_str(text).unwrap())].into_iter().collect();
         xfcc(&headers).map(|identity| identity.unwrap().to_string())
     }
 
@@ -180,9 +180,9 @@ mod tests {
     #[test]
     fn a_second_header_is_refused() {
         let mut headers = HeaderMap::new();
-        headers.append(L5D_CLIENT_ID, HeaderValue::from_static("web.shop"));
+        headers.append(&L5D_CLIENT_ID, HeaderValue::from_static("web.shop"));
         assert_eq!(l5d_client_id(&headers).unwrap().unwrap().to_string(), "web.shop");
-        headers.append(L5D_CLIENT_ID, HeaderValue::from_static("eve.shop"));
+        headers.append(&L5D_CLIENT_ID, HeaderValue::from_static("eve.shop"));
         assert_eq!(l5d_client_id(&headers), Err(InvalidForwarded::ManyHeaders));
     }
 }

@@ -25,7 +25,7 @@ pub fn check_response(judgement: Judgement) -> Vec<u8> {
 pub fn xfcc(values: impl IntoIterator<Item = HeaderValue>) -> Result<Option<Identity>, String> {
     let mut headers = HeaderMap::new();
     for value in values {
-        headers.append(forwarded::XFCC, value);
+        headers.append(&forwarded::XFCC, value);
     }
     forwarded::xfcc(&headers).map_err(|error| error.to_string())
 }

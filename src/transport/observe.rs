@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
-use tonic::{Code, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower::{BoxError, Service};
 
 use super::{
@@ -101,7 +101,7 @@ where
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let (Ok(response), Some(id)) = (&mut answer, this.id.take()) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(&REQUEST_ID, id);
         }
         this.rpc.code = match &answer {
             // What the answer says about a request that never came to its end reaches nobody.
@@ -115,7 +115,7 @@ where
 
 /// A failure is in the head of an answer without a body; a success comes in trailers after it.
 pub(super) fn code_of(head: &HeaderMap) -> Code {
-    head.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+    head.get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
 /// Counts itself when it ends, also when it is dropped unanswered.

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Metadata of requests and answers.
-pub(super) const REQUEST_ID: &str = "x-request-id";
+pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a client's identifier.
 const MAX_LEN: usize = 128;
 
@@ -29,11 +29,14 @@ impl Default for RequestIds {
 impl RequestIds {
     /// The client's identifier, if it has one that is fit for logs; otherwise a new one.
     pub(super) fn of(&self, metadata: &HeaderMap) -> HeaderValue {
-        let given = metadata.get(REQUEST_ID).filter(|id| is_fit(id.as_bytes()));
-        given.cloned().unwrap_or_else(|| {
-            let id = format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
-            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
-        })
+        let given = metadata.get(&REQUEST_ID).filter(|id| is_fit(id.as_bytes()));
+        let id = given.cloned().unwrap_or_else(|| self.make());
+        id
+    }
+
+    fn make(&self) -> HeaderValue {
+        let id = format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
     }
 }
 
