@@ -30,7 +30,10 @@ impl RequestIds {
     /// The client's identifier, if it has one that is fit for logs; otherwise a new one.
     pub(super) fn of(&self, metadata: &HeaderMap) -> HeaderValue {
         let given = metadata.get(&REQUEST_ID).filter(|id| is_fit(id.as_bytes()));
-        let id = given.cloned().unwrap_or_else(|| self.make());
+        let mut id = given.cloned().unwrap_or_else(|| self.make());
+        // No secret, but never the same again: HPACK would remember each in place of what does come again, and look every new one up
+        // among them (RFC 7541, section 7.1.3: "sensitive" is what is not to be indexed).
+        id.set_sensitive(true);
         id
     }
 
