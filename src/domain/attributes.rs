@@ -52,7 +52,7 @@ pub fn check_user_attribute(key: &str, value: &str, names: &ClaimNames) -> Resul
     }
     // The default names stay refused where the instance renames its claims: if the names here and in Metabase ever
     // disagree, an attribute `email` must not decide who the bearer is.
-    if names.contains(key) || ClaimNames::default().contains(key) {
+    if names.contains(key) || ClaimNames::DEFAULT.contains(&key) {
         return Err(InvalidAttribute::ClaimName);
     }
     Ok(())

@@ -31,14 +31,8 @@ pub struct ClaimNames {
 
 impl Default for ClaimNames {
     fn default() -> Self {
-        Self {
-            email: "email".to_owned(),
-            first_name: "first_name".to_owned(),
-            last_name: "last_name".to_owned(),
-            groups: "groups".to_owned(),
-            tenant: "@tenant".to_owned(),
-            tenant_attributes: "@tenant.attributes".to_owned(),
-        }
+        let [email, first_name, last_name, groups, tenant, tenant_attributes] = Self::DEFAULT.map(str::to_owned);
+        Self { email, first_name, last_name, groups, tenant, tenant_attributes }
     }
 }
 
@@ -55,6 +49,8 @@ pub fn has_own_meaning(name: &str) -> bool {
 impl ClaimNames {
     /// Characters of a name.
     pub const MAX_CHARS: usize = 128;
+    /// Those of a Metabase that was told no others, in the order of the fields.
+    pub const DEFAULT: [&str; 6] = ["email", "first_name", "last_name", "groups", "@tenant", "@tenant.attributes"];
 
     /// The names with their keys in the configuration.
     #[must_use]

@@ -35,8 +35,10 @@ impl Group {
     #[must_use]
     pub fn may_mean_administrators(&self) -> bool {
         const NAME: &[u8] = b"administrators";
-        if self.0.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return self.0.eq_ignore_ascii_case("administrators");
+        if self.0.is_ascii() {
+            // As below, without what other letters and signs may stand for.
+            let spelled = self.0.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+            return spelled.eq(NAME.iter().copied());
         }
         // How much of the name may have been spelled so far, one bit for each length.
         let mut spelled: u16 = 1;

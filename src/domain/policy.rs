@@ -289,7 +289,7 @@ fn check(grant: &Grant, request: &TokenRequest) -> Result<(), Denial> {
         if !grant.groups.iter().any(|pattern| pattern.matches(group.as_str())) {
             return Err(deny(DenyReason::GroupNotGranted, field()));
         }
-        if group.may_mean_administrators() && !grant.allow_administrators {
+        if !grant.allow_administrators && group.may_mean_administrators() {
             return Err(deny(DenyReason::AdministratorsNotGranted, field()));
         }
     }

@@ -152,9 +152,10 @@ fn parse_groups(names: Vec<String>, violations: &mut Violations) -> Vec<Group> {
     }
     let mut groups = Vec::with_capacity(names.len());
     for (index, name) in names.into_iter().enumerate() {
-        match violations.take(format!("groups.names[{index}]"), Group::parse(name)) {
-            Some(group) if !groups.contains(&group) => groups.push(group),
-            Some(_) | None => {}
+        match Group::parse(name) {
+            Ok(group) if groups.contains(&group) => {}
+            Ok(group) => groups.push(group),
+            Err(rule) => violations.add(format!("groups.names[{index}]"), rule),
         }
     }
     groups
@@ -177,7 +178,9 @@ fn check_attributes(
         return;
     }
     for (key, value) in attributes {
-        violations.take(attributes::field(field, key), check(key, value));
+        if let Err(rule) = check(key, value) {
+            violations.add(attributes::field(field, key), rule);
+        }
     }
 }
 
