@@ -281,12 +281,12 @@ impl App {
             () = issuers.keep_fresh() => Ok(()),
             _ = watching => Ok(()),
             // Nothing was lost if nothing was in flight.
-            () = stop.abort.cancelled() => match (in_flight.rpcs_in_flight(), tasks.is_empty()) {
+            () = stop.abort.cancelled() => match (in_flight.rpcs.in_flight(), tasks.is_empty()) {
                 (..=0, true) => Ok(()),
                 _ => Err(RunError::Aborted),
             },
             // A client that keeps its connection open without an RPC on it loses nothing.
-            () = draining => match in_flight.rpcs_in_flight() {
+            () = draining => match in_flight.rpcs.in_flight() {
                 ..=0 => Ok(()),
                 _ => Err(RunError::DrainTimedOut { grace_period: drain.grace_period }),
             },

@@ -4,14 +4,15 @@ mod accounts;
 mod audit;
 mod load;
 mod logs;
+mod rpcs;
 mod span_export;
 mod tracing;
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -20,6 +21,7 @@ pub use self::{
     audit::AuditMetrics,
     load::{ConnectionEnd, Handshake, Load, RPCS},
     logs::{LogFormat, init_logs},
+    rpcs::Rpcs,
     tracing::{RpcSpan, Tracing},
 };
 
@@ -29,10 +31,8 @@ pub struct Metrics {
     registry: Registry,
     /// Connections, and what was refused for lack of room.
     pub load: Load,
-    rpcs: Family<RpcLabels, Counter>,
-    rpc_duration: Family<MethodLabels, Histogram>,
-    rpcs_in_flight: Gauge,
-    decisions: Family<DecisionLabels, Counter>,
+    /// RPCs, and what was decided on them.
+    pub rpcs: Rpcs,
     generation: Gauge,
     generation_began: Gauge<f64, AtomicU64>,
     reloads: Family<ReloadLabels, Counter>,
@@ -72,17 +72,6 @@ impl ShadowChange {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RpcLabels {
-    method: &'static str,
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabels {
-    method: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     what: &'static str,
     outcome: &'static str,
@@ -91,12 +80,6 @@ struct ReloadLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WhatLabels {
     what: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    outcome: &'static str,
-    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -124,24 +107,11 @@ struct ShadowLabels {
     reason: &'static str,
 }
 
-/// Seconds. An issue takes tens of microseconds; what waits for something takes milliseconds.
-const DURATION_BUCKETS: [f64; 12] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("metabase_token_service");
         let load = Load::register(&mut registry);
-        let rpcs = Family::default();
-        registry.register("rpcs", "RPCs answered, by method and gRPC code", rpcs.clone());
-        let rpc_duration = Family::<_, Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
-        let help = "Time from the head of a request to the head of its answer";
-        registry.register_with_unit("rpc_duration", help, Unit::Seconds, rpc_duration.clone());
-        let rpcs_in_flight = Gauge::default();
-        registry.register("rpcs_in_flight", "RPCs of the service being answered", rpcs_in_flight.clone());
-        let decisions = Family::default();
-        let help = "Decisions on IssueMetabaseToken: outcome issued, denied or refused, with the reason";
-        registry.register("decisions", help, decisions.clone());
+        let rpcs = Rpcs::register(&mut registry);
         let generation = Gauge::default();
         registry.register("generation", "Number of the generation in force, from 1", generation.clone());
         let generation_began = Gauge::<f64, AtomicU64>::default();
@@ -184,9 +154,6 @@ impl Default for Metrics {
             registry,
             load,
             rpcs,
-            rpc_duration,
-            rpcs_in_flight,
-            decisions,
             generation,
             generation_began,
             reloads,
@@ -204,33 +171,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an RPC from now on until [`Metrics::rpc_ended`].
-    pub fn rpc_began(&self, method: &'static str) {
-        if RPCS.contains(&method) {
-            self.rpcs_in_flight.inc();
-        }
-    }
-
-    /// RPCs of the service being answered: nobody loses anything by a probe that is cut off.
-    #[must_use]
-    pub fn rpcs_in_flight(&self) -> i64 {
-        self.rpcs_in_flight.get()
-    }
-
-    /// Counts an RPC that was answered, or given up by the client.
-    pub fn rpc_ended(&self, method: &'static str, code: &'static str, duration: Duration) {
-        if RPCS.contains(&method) {
-            self.rpcs_in_flight.dec();
-        }
-        self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
-        self.rpc_duration.get_or_create(&MethodLabels { method }).observe(duration.as_secs_f64());
-    }
-
-    /// Counts what became of a request for a token.
-    pub fn decided(&self, outcome: &'static str, reason: &'static str) {
-        self.decisions.get_or_create(&DecisionLabels { outcome, reason }).inc();
-    }
-
     /// Tells the generation in force, and since when, in seconds since 1970.
     pub fn generation(&self, number: u64, began: i64) {
         self.generation.set(i64::try_from(number).unwrap_or(i64::MAX));

@@ -133,7 +133,7 @@ struct Rpc {
 impl Rpc {
     fn begin<S>(observe: &Observe<S>, method: &'static str, notes: Arc<Notes>) -> Self {
         let Observe { metrics, generations, .. } = observe;
-        metrics.rpc_began(method);
+        metrics.rpcs.began(method);
         #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
         let began = Instant::now();
         let generations = generations.clone().filter(|_| RPCS.contains(&method));
@@ -144,7 +144,7 @@ impl Rpc {
 impl Drop for Rpc {
     fn drop(&mut self) {
         let label = code(self.code);
-        self.metrics.rpc_ended(self.method, label, self.began.elapsed());
+        self.metrics.rpcs.ended(self.method, label, self.began.elapsed());
         if let Some(generations) = &self.generations {
             let generation = generations.current();
             // Names of the configuration alone: a client that can prove any identity cannot grow the metrics.

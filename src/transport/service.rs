@@ -41,14 +41,14 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         let (instance, unverified) = convert::issue_request(request.into_inner());
         match self.issue_token.execute(&caller, &instance, unverified).await {
             Ok(issued) => {
-                self.metrics.decided("issued", "");
+                self.metrics.rpcs.issued();
                 let mut response = Response::new(convert::issue_response(&issued));
                 warnings::add(issued.warnings, response.metadata_mut());
                 Ok(response)
             }
             Err(error) => {
                 let (outcome, reason) = outcome(&error);
-                self.metrics.decided(outcome, reason);
+                self.metrics.rpcs.not_issued(outcome, reason);
                 Err(status::of_issue(error))
             }
         }
