@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Metadata of requests and answers.
@@ -13,7 +14,7 @@ const MAX_LEN: usize = 128;
 /// Makes identifiers: random for the process, then counted.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    process: u64,
+    process: String,
     next: AtomicU64,
 }
 
@@ -22,7 +23,7 @@ impl Default for RequestIds {
         let mut process = [0; 8];
         // Without randomness, replicas make the same; nothing but a search suffers.
         let _ = rand::fill(&mut process);
-        Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(1) }
+        Self { process: HEXLOWER.encode(&process), next: AtomicU64::new(1) }
     }
 }
 
@@ -38,7 +39,7 @@ impl RequestIds {
     }
 
     fn make(&self) -> HeaderValue {
-        let id = format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+        let id = format!("{}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
     }
 }
