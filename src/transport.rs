@@ -107,7 +107,8 @@ pub fn services(
     // Authentication covers everything but health, which tells nobody anything.
     let authenticator = Arc::new(Authenticator::new(parts.proofs, parts.issuers, parts.audit, &parts.limits));
     let service = Authenticated::new(service, Arc::clone(&authenticator));
-    let mut others = Routes::new(parts.health.service());
+    // With the service itself: what is none of its RPCs is unknown to proven callers alone.
+    let mut others = Routes::new(service.clone()).add_service(parts.health.service());
     if parts.reflection {
         let v1 = reflection().build_v1().expect("the descriptor sets are compiled in");
         let v1alpha = reflection().build_v1alpha().expect("the descriptor sets are compiled in");

@@ -50,7 +50,8 @@ impl Room {
     }
 }
 
-/// The service of this project, whose RPCs are limited, and the others, to which everything else goes.
+/// The service of this project, whose RPCs are limited, and the others, to which everything else goes. RPCs come here without a router,
+/// which would cost as much as a signature.
 ///
 /// Health is never refused: whoever asks an overloaded server is not to take it for a dead one.
 #[derive(Clone, Debug)]

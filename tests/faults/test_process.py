@@ -72,8 +72,8 @@ def test_descriptors_are_exhausted(serve: Callable[..., Service]) -> None:
 def test_memory_is_exhausted(serve: Callable[..., Service]) -> None:
     """No allocation is granted any more: the process ends at once, by itself, and its successor goes on with a whole
     log."""
-    # A stock of addresses of a gibibyte, as the allocator takes it by itself, would outlast the test.
-    little_at_once = {"MIMALLOC_ARENA_RESERVE": "16MiB"}
+    # A stock of addresses of a gibibyte, as the allocator takes it by itself, would outlast the test; this is the least it takes.
+    little_at_once = {"MIMALLOC_ARENA_RESERVE": "32MiB"}
     service = serve(expected_exits=(-signal.SIGABRT,), environment=little_at_once)
     with honest(service) as client:
         client.go_on(50)
