@@ -49,3 +49,17 @@ fn is_fit(id: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
     (1..=MAX_LEN).contains(&id.len()) && id.iter().all(is_plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_identifier_is_remembered_by_hpack() {
+        let ids = RequestIds::default();
+        let given: HeaderMap = [(REQUEST_ID.clone(), HeaderValue::from_static("7f3a"))].into_iter().collect();
+        for metadata in [HeaderMap::new(), given] {
+            assert!(ids.of(&metadata).is_sensitive(), "{metadata:?}");
+        }
+    }
+}

@@ -216,3 +216,15 @@ def test_cancellation(service: Service, connect: Callable[..., Wire]) -> None:
         wait_until("it is cancelled", lambda: service.metric(cancelled) == before + 1)
         wire.send(request(3, PAYLOAD))
         assert wire.answers({3})[3]["grpc-status"] == "0"
+
+
+def test_no_request_id_takes_the_room_of_what_comes_again(connect: Callable[..., Wire]) -> None:
+    """None is ever sent twice. In HPACK's table they would push out what is, and be compared with each new one."""
+    streams = range(1, 41, 2)
+    with connect() as wire:
+        wire.begin()
+        wire.send(b"".join(request(stream, PAYLOAD) for stream in streams))
+        answers = wire.answers(set(streams))
+    assert len({answer["x-request-id"] for answer in answers.values()}) == len(streams)
+    assert "content-type" in wire.remembered()
+    assert "x-request-id" not in wire.remembered()

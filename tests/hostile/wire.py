@@ -178,6 +178,10 @@ class Wire:
         assert "END_HEADERS" in frame.flags
         return dict(self._decoder.decode(frame.data))
 
+    def remembered(self) -> set[str]:
+        """Names of the headers that the server had the client keep, to name them by number from then on (RFC 7541)."""
+        return {name.decode() for name, _ in self._decoder.header_table.dynamic_entries}
+
     def wait_for_pong(self, number: int) -> None:
         """Returns when the server has read everything up to now. `ConnectionError` when it ends the connection
         instead."""
