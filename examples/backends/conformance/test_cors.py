@@ -36,6 +36,8 @@ def test_a_preflight_allows_custom_headers(browser: Browser, method: str, path: 
     # Beside credentials, `*` is the name of a header.
     assert {"authorization", "content-type", "x-requested-with"} <= set(allowed)
     assert method in [name.strip() for name in answer.headers["access-control-allow-methods"].split(",")]
+    # In seconds; a shorter time is a unit mistaken.
+    assert int(answer.headers.get("access-control-max-age", 60)) >= 60
 
 
 @pytest.mark.parametrize("path", [SDK, REDIRECT, STATUS])

@@ -20,7 +20,8 @@ import (
 	pb "backend/tokenpb"
 )
 
-// Person is an entry of the user database: who it is, as the service is told, and what they may see.
+// Person is an entry of the user database: who it is, as the service is told, and what they may see. The JSON names of the
+// former are the generated type's.
 type Person struct {
 	*pb.User
 	Groups     []string

@@ -91,8 +91,8 @@ func connect(s Settings) (*grpc.ClientConn, error) {
 
 func main() {
 	settings, err := env.ParseAs[Settings]()
-	service, unusable := connect(settings)
-	if err := errors.Join(err, settings.check(), unusable); err != nil {
+	service, connectErr := connect(settings)
+	if err := errors.Join(err, settings.check(), connectErr); err != nil {
 		log.Fatal(err)
 	}
 	handler := newHandler(settings, pb.NewMetabaseTokenServiceClient(service))
