@@ -19,6 +19,8 @@ TOOLS = Path(__file__).parent.parent / ".tools"
 MOST_IN_FLIGHT = 900
 """At a fixed rate: the service has room for 1000 and refuses the next. Where this is reached, requests wait at the generator, which its
 log does not show; `sent` does, which then stays behind `asked`."""
+PATIENCE_SECONDS = 300
+"""For one run of h2load."""
 SETTLING_SECONDS = 0.5
 """At the start of a round with a fixed rate: connections are made, and what they cost is not looked at."""
 
@@ -65,11 +67,20 @@ def h2load(server: Running, connections: int, streams: int, *options: str) -> tu
             "CLIENT_CERTIFICATES": str(certificates.count),
         }
     watch = Watch(server.pid)
-    began = os.times().elapsed
-    done = subprocess.run(
-        machine.pinned(LOAD_CPU, command), env=environment, capture_output=True, text=True, check=False
-    )
-    own, others = watch.stop(os.times().elapsed - began)
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            machine.pinned(LOAD_CPU, command),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        # Of connections that come to stand only after the time that counts, h2load lets some go on for ever.
+        raise CannotMeasure(f"h2load has not ended after {PATIENCE_SECONDS} s: are connections made too slowly?") from error
+    own, others = watch.stop(time.monotonic() - began)
     if done.returncode != 0 or "finished in" not in done.stdout:
         raise CannotMeasure(f"h2load: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.stdout, own, others
