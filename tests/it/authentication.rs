@@ -230,6 +230,20 @@ async fn the_error_says_which_proofs_were_looked_for() {
     assert_eq!(status.message(), "no proven caller; looked for: xfcc, linkerd");
 }
 
+/// Whoever proves nothing does not learn what is none of its RPCs either.
+#[tokio::test]
+async fn every_path_of_the_service_asks_for_a_proof() {
+    let server = TestServer::with(&config("", "xfcc = { trusted = [\"unix\"] }", "")).await;
+    for method in ["IssueMetabaseToken", "CheckAuthStatus", "IssueMetabaseToken/", "issueMetabaseToken", "Nope"] {
+        let mut grpc = tonic::client::Grpc::new(server.channel.clone());
+        grpc.ready().await.unwrap();
+        let path = format!("/metabase.token.v1.MetabaseTokenService/{method}").parse().unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let status = grpc.unary(Request::new(()), path, codec).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{method}: {status:?}");
+    }
+}
+
 #[tokio::test]
 async fn probes_need_no_identity_on_their_own_listener() {
     let ca = TestCa::new();
