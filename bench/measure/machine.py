@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,18 @@ class Void(Exception):
 
 def prepare() -> None:
     """Two CPUs, and as many open files as the system allows."""
+    # As on an interrupt, whatever was started is stopped: a server that stays would disturb the next run.
+    signal.signal(signal.SIGTERM, _ended)
     allowed = os.sched_getaffinity(0)
     if not {SERVER_CPU, LOAD_CPU} <= allowed:
         raise CannotMeasure(f"CPUs {SERVER_CPU} and {LOAD_CPU} are needed, and there are {sorted(allowed)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.sched_setaffinity(0, {LOAD_CPU})
+
+
+def _ended(*_: object) -> None:
+    raise CannotMeasure("ended from outside")
 
 
 def pinned(cpu: int, command: list[str]) -> list[str]:
