@@ -9,9 +9,10 @@ use tonic::{Code, Response, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, SECRET, Served, TestServer, ada, config_dir, outcome, program, run},
-    metrics::{get, get_blocking},
+    harness::{CONFIG, SECRET, Served, TestServer, ada, config_dir, outcome, program, replace, run},
+    metrics::get,
     pki::{TestCa, client, uri},
+    reload::{GENERATION, wait_for},
 };
 
 fn with_mode(mode: &str) -> String {
@@ -189,11 +190,9 @@ async fn backends_over_one_user_database_share_its_people_and_others_do_not() {
     let text = std::fs::read_to_string(&file).unwrap();
     let changed = text
         .replace("[\"spiffe://example.org/mobile\"]", "[\"spiffe://example.org/mobile\"]\nuser_directory = \"web\"");
-    std::fs::write(&file, changed).unwrap();
+    replace(&file, changed);
     backends.served.signal("-HUP");
-    while !get(backends.served.metrics_address(), "/metrics").await.contains("metabase_token_service_generation 2\n") {
-        tokio::task::yield_now().await;
-    }
+    wait_for(&backends.served, GENERATION, 2).await;
     mobile.issue_metabase_token(person("1", "ada@example.com")).await.unwrap();
     let refused = mobile.issue_metabase_token(person("2", "ada@example.com")).await.unwrap_err();
     assert_eq!(reason(&refused), shared("other_person"));
@@ -233,11 +232,9 @@ async fn a_reload_changes_the_mode_at_once_and_forgets_nobody() {
     client.issue_metabase_token(person("1", "ada@example.com")).await.unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let accounts = "[accounts]\nwindow = \"1h\"\n[[instances]]\none_account_per_user = \"enforce\"";
-    std::fs::write(&file, text.replacen("[[instances]]", accounts, 1)).unwrap();
+    replace(&file, text.replacen("[[instances]]", accounts, 1));
     served.signal("-HUP");
-    while !get_blocking(served.metrics_address(), "/metrics").contains("metabase_token_service_generation 2\n") {
-        tokio::task::yield_now().await;
-    }
+    wait_for(&served, GENERATION, 2).await;
     let refused = client.issue_metabase_token(person("2", "ada@example.com")).await.unwrap_err();
     assert_eq!(reason(&refused), shared("other_person"));
     served.signal("-TERM");

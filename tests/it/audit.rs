@@ -19,7 +19,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     standin::{Era, Fault, Metabase},
 };
 
@@ -48,6 +48,12 @@ impl Folder {
 
     fn serve(&self) -> Served {
         Served::start(program(&["serve", "--config"]).arg(self.0.path().join("mts.toml")))
+    }
+
+    /// Waits until the log has the text so many times.
+    async fn tells(&self, text: &str, times: usize) {
+        let is_told = async || fs::read_to_string(self.log()).unwrap().matches(text).count() >= times;
+        until(format_args!("{text} in the log, {times} times"), is_told).await;
     }
 }
 
@@ -106,9 +112,7 @@ async fn every_decision_is_one_record_with_names_and_no_values() {
     };
     client.check_auth_status(check).await.unwrap();
     served.signal("-HUP");
-    while !fs::read_to_string(folder.log()).unwrap().contains("\"what\":\"configuration\"") {
-        tokio::task::yield_now().await;
-    }
+    folder.tells("\"what\":\"configuration\"", 1).await;
     stop(served);
 
     let text = fs::read_to_string(folder.log()).unwrap();
@@ -231,9 +235,8 @@ async fn every_token_that_anybody_received_is_in_the_log_of_a_killed_service() {
                 })
             })
             .collect();
-        while fs::metadata(folder.log()).unwrap().len() < 200_000 * (round + 1) {
-            tokio::task::yield_now().await;
-        }
+        let enough = 200_000 * (round + 1);
+        until("a log of some length", async || fs::metadata(folder.log()).unwrap().len() >= enough).await;
         served.signal("-KILL");
         let mut received = Vec::new();
         for client in clients {
@@ -425,9 +428,7 @@ async fn a_live_check_that_is_given_up_is_a_record() {
     let check =
         CheckAuthStatusRequest { credential: Some(Credential::Jwt(issued.jwt)), live: true, ..Default::default() };
     let check = tokio::spawn(async move { client.check_auth_status(check).await });
-    while metabase.requests() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("a request to Metabase", async || metabase.requests() > 0).await;
     check.abort();
     assert!(check.await.unwrap_err().is_cancelled());
     served.signal("-TERM");
@@ -449,17 +450,12 @@ async fn every_step_of_a_rotation_is_a_record() {
     let text = fs::read_to_string(&file).unwrap().replace("https://bi.example.com/metabase", &metabase.url);
     fs::write(&file, text.replace("probe_interval = \"off\"", &lines)).unwrap();
     let served = folder.serve();
-    let wait_for = async |what: &str| {
-        while !fs::read_to_string(folder.log()).unwrap().contains(what) {
-            tokio::task::yield_now().await;
-        }
-    };
-    wait_for("rotation_step").await;
+    folder.tells("rotation_step", 1).await;
     metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
-    wait_for("\"signing\":\"next_shared_secret\"").await;
+    folder.tells("\"signing\":\"next_shared_secret\"", 1).await;
     issue(&served).await.unwrap();
     metabase.set(|settings| settings.fault = Fault::Starting);
-    wait_for("\"agreement\":\"unknown\"").await;
+    folder.tells("\"agreement\":\"unknown\"", 1).await;
     stop(served);
     let records = records(&folder.log());
     let steps = of(&records, "rotation_step");
@@ -612,16 +608,11 @@ async fn a_reload_that_was_asked_for_and_fails_again_is_told_again() {
     let folder = Folder::file();
     let served = folder.serve();
     let file = folder.0.path().join("mts.toml");
-    let failures = |count: usize| {
-        while fs::read_to_string(folder.log()).unwrap().matches("\"succeeded\":false").count() < count {
-            std::thread::yield_now();
-        }
-    };
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("[audit]", "[audti]")).unwrap();
-    failures(1);
+    replace(&file, text.replace("[audit]", "[audti]"));
+    folder.tells("\"succeeded\":false", 1).await;
     served.signal("-HUP");
-    failures(2);
+    folder.tells("\"succeeded\":false", 2).await;
     let log = stop(served);
     assert_eq!(log.matches("Not reloaded, the last good one stays in force: ").count(), 2, "{log}");
 }

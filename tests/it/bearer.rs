@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, Served, TestServer, ada, config_dir, program, secret_file},
+    harness::{CONFIG, Served, TestServer, ada, config_dir, program, replace, secret_file},
     pki::{TestCa, client, uri},
     reload::{GENERATION, metric, wait_for},
 };
@@ -216,11 +216,11 @@ async fn keys_are_reloaded_and_a_set_that_is_none_is_not() {
     let old = format!("Bearer {}", cluster.sign("a", &claims("https://cluster", ACCOUNT, &[])));
     issue(channel.clone(), &[&old]).await.unwrap();
     let failed = "metabase_token_service_reloads_total{what=\"issuers\",outcome=\"failed\"}";
-    std::fs::write(cluster.jwks.path(), "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}").unwrap();
+    replace(cluster.jwks.path(), "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}");
     wait_for(&served, failed, 1).await;
     issue(channel.clone(), &[&old]).await.unwrap();
     let next = TestIssuer::new("n");
-    std::fs::copy(next.jwks.path(), cluster.jwks.path()).unwrap();
+    replace(cluster.jwks.path(), std::fs::read(next.jwks.path()).unwrap());
     wait_for(&served, "metabase_token_service_reloads_total{what=\"issuers\",outcome=\"succeeded\"}", 1).await;
     let new = format!("Bearer {}", next.sign("n", &claims("https://cluster", ACCOUNT, &[])));
     issue(channel.clone(), &[&new]).await.unwrap();

@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use metabase_token_service::transport::proto::metabase_token_service_client::MetabaseTokenServiceClient;
@@ -22,14 +21,12 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    harness::{CONFIG, SECRET, Served, TestServer, config_dir, program},
+    harness::{CONFIG, FOR_EVER, SECRET, Served, TestServer, config_dir, program},
     limits::{
         PREFACE, SETTINGS, connect, has_goaway, is_unprocessed, never_complete, request, told_until_closed, with_limits,
     },
     metrics::get,
 };
-
-const FOR_EVER: Duration = Duration::from_mins(1);
 
 fn with_drain(text: &str, drain: &str) -> String {
     text.replace("announce_delay = \"0s\"", drain).replace("[server]", "[server]\nprobe_listen = \"127.0.0.1:0\"")

@@ -22,7 +22,7 @@ use metabase_token_service::transport::proto::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run},
     metrics,
     reload::{GENERATION, wait_for},
 };
@@ -237,14 +237,14 @@ async fn a_reload_beyond_the_confinement_says_that_it_takes_a_restart() {
     let good = fs::read_to_string(&file).unwrap();
     let served = Served::start(program(&["serve", "--config"]).arg(&file));
     let secret = dir.path().join("secret").display().to_string();
-    fs::write(&file, good.replace(&secret, &other.display().to_string())).unwrap();
+    replace(&file, good.replace(&secret, &other.display().to_string()));
     wait_for(&served, FAILED, 1).await;
-    fs::write(&file, good.replace("name = \"main\"", "name = \"main\"\napi_url = \"http://127.0.0.1:4711\"")).unwrap();
+    replace(&file, good.replace("name = \"main\"", "name = \"main\"\napi_url = \"http://127.0.0.1:4711\""));
     wait_for(&served, FAILED, 2).await;
     // A new file in a folder that is named already takes no restart.
     let next = dir.path().join("next");
     fs::write(&next, OTHER_SECRET).unwrap();
-    fs::write(&file, good.replace(&secret, &next.display().to_string())).unwrap();
+    replace(&file, good.replace(&secret, &next.display().to_string()));
     wait_for(&served, GENERATION, 2).await;
     served.signal("-TERM");
     let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();

@@ -1,11 +1,13 @@
 //! A server on a free port with a clock that stands still, and the real program as a child process.
 
 use std::{
+    fmt::Display,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use metabase_token_service::{
@@ -18,7 +20,7 @@ use metabase_token_service::{
     transport::proto::{User, metabase_token_service_client::MetabaseTokenServiceClient},
 };
 use tempfile::{NamedTempFile, TempDir};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tonic::transport::Channel;
 
 /// The time of the server's clock.
@@ -135,6 +137,26 @@ pub(crate) fn config_dir(config: &str, secret: &str) -> TempDir {
     let text = config.replace("SECRET_FILE", &file.display().to_string());
     std::fs::write(dir.path().join("mts.toml"), text).unwrap();
     dir
+}
+
+/// Gives a file that a server watches other content. Of a file written in place, the server may see the half.
+pub(crate) fn replace(file: &Path, content: impl AsRef<[u8]>) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+/// For ever, where something takes moments.
+pub(crate) const FOR_EVER: Duration = Duration::from_mins(1);
+
+/// Asks until it is so. What never comes to be fails the test, and does not hang it.
+pub(crate) async fn until(what: impl Display, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(FOR_EVER, waiting).await.is_ok(), "never came to be: {what}");
 }
 
 /// The real program, with none of its variables set.

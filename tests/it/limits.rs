@@ -18,7 +18,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, TestServer, ada},
+    harness::{CONFIG, FOR_EVER, TestServer, ada, until},
     metrics::get,
     pki::{TestCa, client, uri},
 };
@@ -27,8 +27,6 @@ const METHOD: &str = "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken"
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
 pub(crate) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-/// Far beyond every limit of these tests.
-const FOR_EVER: Duration = Duration::from_mins(1);
 
 pub(crate) fn with_limits(limits: &str) -> String {
     CONFIG.replace("\n    [[instances]]", &format!("\n    limits = {{ {limits} }}\n    [[instances]]"))
@@ -87,12 +85,7 @@ pub(crate) fn is_unprocessed(status: &Status) -> bool {
 }
 
 pub(crate) async fn wait_for(server: &TestServer, name: &str, value: u64) {
-    let reached = async {
-        while metric(server, name).await < value {
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(timeout(FOR_EVER, reached).await.is_ok(), "{name} has not become {value}");
+    until(format_args!("{name} {value}"), async || metric(server, name).await >= value).await;
 }
 
 /// What a raw connection is told until it is closed.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tonic::{Code, Request};
 
 use crate::{
-    harness::{CONFIG, NOW, OTHER_SECRET, SECRET, TestServer, ada},
+    harness::{CONFIG, NOW, OTHER_SECRET, SECRET, TestServer, ada, until},
     standin::{ERAS, Era, Fault, Metabase, Settings, now},
 };
 
@@ -258,9 +258,7 @@ async fn a_hung_metabase_holds_up_no_token() {
             tokio::spawn(async move { client.check_auth_status(request).await.unwrap().into_inner() })
         })
         .collect();
-    while pair.metabase.requests() < 32 {
-        tokio::task::yield_now().await;
-    }
+    until("as many questions as there is room for", async || pair.metabase.requests() >= 32).await;
     for _ in 0..100 {
         pair.token().await;
     }

@@ -9,6 +9,8 @@ use rcgen::{
 use tempfile::TempDir;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use crate::harness::replace;
+
 /// A root, and a folder that its files are written to.
 pub(crate) struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -95,7 +97,7 @@ impl TestCa {
 
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.dir.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        replace(&path, content);
         path
     }
 

@@ -23,7 +23,7 @@ use tonic::{
 };
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, program},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, program, replace, until},
     metrics,
     pki::{TestCa, client, uri},
 };
@@ -47,11 +47,9 @@ pub(crate) fn metric(served: &Served, name: &str) -> usize {
     value.trim().parse().unwrap()
 }
 
-/// Asks until the metric is at least `value`; the harness kills the server, and so ends this, when it never is.
+/// Asks until the metric is at least `value`: of one change, a signal and the look of every second may make two generations.
 pub(crate) async fn wait_for(served: &Served, name: &str, value: usize) {
-    while metric(served, name) < value {
-        tokio::task::yield_now().await;
-    }
+    until(format_args!("{name} {value}"), async || metric(served, name) >= value).await;
 }
 
 pub(crate) const GENERATION: &str = "metabase_token_service_generation";
@@ -163,25 +161,21 @@ async fn a_bad_file_leaves_the_last_good_one_in_force_and_says_so() {
     client.issue_metabase_token(request()).await.unwrap();
 
     // Without a signal: the files are watched.
-    fs::write(&file, good.replace("groups = [\"*\"]", "groups = [\"*\"]\nleeway = 1")).unwrap();
+    replace(&file, good.replace("groups = [\"*\"]", "groups = [\"*\"]\nleeway = 1"));
     wait_for(&served, FAILED, 1).await;
     client.issue_metabase_token(request()).await.unwrap();
-    fs::write(&file, &good).unwrap();
+    replace(&file, &good);
     wait_for(&served, GENERATION, 2).await;
-    fs::write(&secret, "short").unwrap();
+    replace(&secret, "short");
     wait_for(&served, FAILED, 2).await;
     client.issue_metabase_token(request()).await.unwrap();
     // The new policy comes with the repaired secret, not before.
-    fs::write(&file, good.replace("groups = [\"*\"]", "groups = []")).unwrap();
-    fs::write(&secret, OTHER_SECRET).unwrap();
+    replace(&file, good.replace("groups = [\"*\"]", "groups = []"));
+    replace(&secret, OTHER_SECRET);
     wait_for(&served, GENERATION, 3).await;
     let status = client.issue_metabase_token(request()).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
-    fs::write(
-        &file,
-        good.replace("groups = [\"*\"]", "groups = []").replace("[server]", "[server]\nreflection = true"),
-    )
-    .unwrap();
+    replace(&file, good.replace("groups = [\"*\"]", "groups = []").replace("[server]", "[server]\nreflection = true"));
     wait_for(&served, GENERATION, 4).await;
 
     served.signal("-TERM");
@@ -243,9 +237,9 @@ async fn only_a_change_of_the_server_section_itself_takes_a_restart() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--config"];
     let served = Served::start(program(&serve).arg(&file));
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}\n# A comment.\n")).unwrap();
+    replace(&file, format!("{text}\n# A comment.\n"));
     wait_for(&served, GENERATION, 2).await;
-    fs::write(&file, text.replace("[server]", "[server]\nreflection = true")).unwrap();
+    replace(&file, text.replace("[server]", "[server]\nreflection = true"));
     wait_for(&served, GENERATION, 3).await;
     served.signal("-TERM");
     let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
@@ -263,9 +257,9 @@ async fn a_comment_above_a_section_changes_nothing_and_a_section_that_changed_is
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}\n{section}")).unwrap();
     let served = Served::start(program(&["serve", "--config"]).arg(&file));
-    fs::write(&file, format!("{text}\n# A comment.\n{section}")).unwrap();
+    replace(&file, format!("{text}\n# A comment.\n{section}"));
     wait_for(&served, GENERATION, 2).await;
-    fs::write(&file, format!("{text}\n{section}durability = \"synced\"\n")).unwrap();
+    replace(&file, format!("{text}\n{section}durability = \"synced\"\n"));
     wait_for(&served, GENERATION, 3).await;
     served.signal("-TERM");
     let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();

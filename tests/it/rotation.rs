@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, run},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     reload::{GENERATION, metric, wait_for},
     standin::{ERAS, Era, Fault, Metabase, token},
 };
@@ -121,9 +121,7 @@ async fn the_window_of_refused_tokens_is_a_probe_interval_in_any_version_forth_a
             rotating.metabase.set(|settings| settings.secret = secret.to_owned());
             wait_for(&rotating.served, &signs_with(signing), 1).await;
             assert!(is_signed_with(&rotating.token().await, secret), "{era:?}");
-            while windows.lock().unwrap().len() < count {
-                tokio::task::yield_now().await;
-            }
+            until("a window that is over", async || windows.lock().unwrap().len() >= count).await;
         }
         client.abort();
         let windows = windows.lock().unwrap().clone();
@@ -183,7 +181,7 @@ async fn a_rotation_is_prepared_observed_activated_and_retired_by_reloads() {
     let next =
         format!("next_shared_secret = {{ file = \"{}\" }}\n[[callers]]", rotating.dir.path().join("next").display());
     // Prepare.
-    std::fs::write(&file, without.replacen("[[callers]]", &next, 1)).unwrap();
+    replace(&file, without.replacen("[[callers]]", &next, 1));
     wait_for(&rotating.served, GENERATION, 2).await;
     let old = rotating.token().await;
     assert!(is_signed_with(&old, SECRET));
@@ -196,11 +194,12 @@ async fn a_rotation_is_prepared_observed_activated_and_retired_by_reloads() {
     assert_eq!(rotating.judge(&new).await.0, AuthStatusReason::Accepted);
     // Retire: the next secret becomes the only one, and goes on signing without a question to Metabase.
     rotating.metabase.set(|settings| settings.fault = Fault::Hang);
-    std::fs::write(rotating.dir.path().join("secret"), OTHER_SECRET).unwrap();
-    std::fs::write(&file, &without).unwrap();
-    while metric(&rotating.served, GENERATION) < 3 || !is_signed_with(&rotating.token().await, OTHER_SECRET) {
-        tokio::task::yield_now().await;
-    }
+    replace(&rotating.dir.path().join("secret"), OTHER_SECRET);
+    replace(&file, &without);
+    until("the new secret is the only one", async || {
+        metric(&rotating.served, GENERATION) >= 3 && is_signed_with(&rotating.token().await, OTHER_SECRET)
+    })
+    .await;
     assert_eq!(rotating.judge(&old).await.0, AuthStatusReason::SignatureMismatch);
     assert_eq!(rotating.metabase.users(), 0);
 }
@@ -216,7 +215,7 @@ async fn a_rotation_is_finished_by_one_edit_and_nothing_is_said_to_change_by_it(
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace(&format!("next_shared_secret = {{ file = \"{next}\" }}"), "");
     let old = rotating.dir.path().join("secret").display().to_string();
-    std::fs::write(&file, text.replace(&old, &next)).unwrap();
+    replace(&file, text.replace(&old, &next));
     // The first look after the reload.
     wait_for(&rotating.served, &signs_with("shared_secret"), 1).await;
     rotating.is_in("agrees").await;
@@ -233,7 +232,7 @@ async fn a_next_secret_that_is_the_current_one_is_a_warning_and_stops_nothing() 
     rotating.is_in("agrees").await;
     rotating.metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
     wait_for(&rotating.served, &signs_with("next_shared_secret"), 1).await;
-    std::fs::write(rotating.dir.path().join("secret"), OTHER_SECRET).unwrap();
+    replace(&rotating.dir.path().join("secret"), OTHER_SECRET);
     wait_for(&rotating.served, GENERATION, 2).await;
     assert!(is_signed_with(&rotating.token().await, OTHER_SECRET));
     let warning = "next_shared_secret: is the secret that `shared_secret` is: the rotation is finished, remove next_shared_secret";

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tonic::{Code, transport::Channel};
 
 use crate::{
-    harness::{CONFIG, SECRET, Served, ada, config_dir, outcome, program, run},
+    harness::{CONFIG, SECRET, Served, ada, config_dir, outcome, program, replace, run},
     reload::{GENERATION, metric, wait_for},
 };
 
@@ -86,7 +86,7 @@ async fn a_candidate_is_reloaded_and_a_broken_one_stops_nothing() {
         "{out}"
     );
 
-    fs::write(dir.path().join("candidate.toml"), CONFIG).unwrap();
+    replace(&dir.path().join("candidate.toml"), CONFIG);
     wait_for(&served, GENERATION, 2).await;
     client.issue_metabase_token(request(&["Customers"])).await.unwrap();
     assert_eq!(metric(&served, DECISIONS), 1);
