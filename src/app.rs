@@ -128,8 +128,7 @@ impl App {
             let address = address.to_string();
             move |error| StartError::Listen { address, purpose, error }
         };
-        let listener =
-            Listener::bind(&server.listen, server.listen_mode).await.map_err(failed(&server.listen, "gRPC"))?;
+        let listener = Listener::bind(&server.listen, server.listen_mode).map_err(failed(&server.listen, "gRPC"))?;
         let probe_listener = match server.probe_listen {
             Some(address) => Some(TcpListener::bind(address).await.map_err(failed(&address, "probes"))?),
             None => None,

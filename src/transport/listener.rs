@@ -10,12 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio::net::{TcpListener, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 use crate::config::ListenAddress;
 
-/// Connections to the Unix socket that wait to be accepted.
-const BACKLOG: u32 = 1024;
+/// Connections that wait to be accepted, as many as Linux lets there be (`net.core.somaxconn`, whose default it is). With tokio's 128,
+/// most of the clients that a drained replica has sent here at once would be left to try again after a second.
+const BACKLOG: u32 = 4096;
 
 /// A bound address.
 #[derive(Debug)]
@@ -31,9 +32,15 @@ impl Listener {
     ///
     /// # Errors
     /// The address cannot be bound, for example because another process has it.
-    pub async fn bind(address: &ListenAddress, mode: u32) -> io::Result<Self> {
+    pub fn bind(address: &ListenAddress, mode: u32) -> io::Result<Self> {
         match address {
-            ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            ListenAddress::Tcp(address) => {
+                let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+                // A restart does not wait for the connections of the process before to be forgotten.
+                socket.set_reuseaddr(true)?;
+                socket.bind(*address)?;
+                socket.listen(BACKLOG).map(Self::Tcp)
+            }
             ListenAddress::Unix(path) => {
                 remove_stale(path)?;
                 let socket = UnixSocket::new_stream()?;
@@ -77,5 +84,24 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
         Err(_) => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, net::TcpStream, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_that_come_at_once_wait_to_be_accepted() {
+        let listener = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into()), 0).unwrap();
+        let ListenAddress::Tcp(address) = listener.address().unwrap() else { unreachable!() };
+        let most: usize = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+        let mut waiting = Vec::new();
+        // Those that the system has no room for would not be connected however long they wait, because nobody accepts.
+        for _ in 0..most.min(500) {
+            waiting.push(TcpStream::connect_timeout(&address, Duration::from_secs(30)).unwrap());
+        }
     }
 }
