@@ -17,7 +17,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Buf;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use self::in_flight::InFlight;
 
@@ -54,30 +54,16 @@ impl Activity {
         self.in_flight.quiet_since().is_some()
     }
 
-    /// Resolves when no RPC has been in flight for this long.
-    pub(super) async fn quiet_for(&self, timeout: Duration) {
-        loop {
-            let quiet = self
-                .in_flight
-                .quiet_since()
-                .map_or(Duration::ZERO, |since| self.age().saturating_sub(Duration::from_millis(since)));
-            match timeout.checked_sub(quiet) {
-                None | Some(Duration::ZERO) => return,
-                Some(rest) => sleep(rest).await,
-            }
-        }
+    /// For how long no RPC has been in flight; zero while one is.
+    pub(super) fn quiet_for(&self) -> Duration {
+        let since = self.in_flight.quiet_since();
+        since.map_or(Duration::ZERO, |since| self.age().saturating_sub(Duration::from_millis(since)))
     }
 
-    /// Resolves when some part of an answer has waited this long for the client to take it, through windows (RFC 9113, section 5.2)
-    /// that it keeps closed, or a socket that it does not read. A stream that waits for news of ours does not count.
-    pub(super) async fn untaken_for(&self, timeout: Duration) {
-        loop {
-            let oldest = self.waiting().since.first_key_value().map(|(_, since)| *since);
-            match timeout.checked_sub(oldest.map_or(Duration::ZERO, |since| since.elapsed())) {
-                None | Some(Duration::ZERO) => return,
-                Some(rest) => sleep(rest).await,
-            }
-        }
+    /// For how long some part of an answer has waited for the client to take it, through windows (RFC 9113, section 5.2) that it keeps
+    /// closed, or a socket that it does not read. A stream that waits for news of ours does not count.
+    pub(super) fn untaken_for(&self) -> Duration {
+        self.waiting().since.first_key_value().map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
     fn wait(self: &Arc<Self>) -> Untaken {

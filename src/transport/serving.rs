@@ -5,10 +5,11 @@
 
 use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response};
 use hyper::body::Incoming as RequestBody;
 use hyper_util::rt::TokioIo;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::Connected as _};
 use tower::{Service, ServiceExt as _, util::Oneshot};
@@ -83,24 +84,53 @@ async fn serve_connection<S>(
     let connection =
         pin!(http2::builder(&limits, requests.clone()).serve_connection(TokioIo::new(connection), service));
     let mut connection = WithRequests::new(connection, requests, settle);
-    let (end, grace) = tokio::select! {
+    // Asked when it is woken, and not whenever a request comes: timers, and `leaving` with a lock that all connections share, are not for
+    // the hot path.
+    let mut reasons = FuturesUnordered::from_iter([reason_to_leave(leaving, limits, &activity)]);
+    let end = tokio::select! {
+        biased; // Finished work wins over an expired deadline.
         ended = &mut connection => return log(ended),
-        () = leaving => (ConnectionEnd::Drain, None),
-        // Connections that began together, after a restart, do not all come back together.
-        () = after(limits.max_connection_age.map(jittered)) => (ConnectionEnd::Age, Some(limits.max_connection_age_grace)),
-        () = quiet(&activity, limits.idle_timeout) => (ConnectionEnd::Idle, Some(limits.max_connection_age_grace)),
-        // What it asked for fills the memory. Whoever takes nothing hears no GOAWAY either.
-        () = activity.untaken_for(limits.keepalive_timeout) => {
-            admitted.end = ConnectionEnd::Untaken;
-            return;
-        }
+        Some(end) = reasons.next() => end,
     };
     admitted.end = end;
+    let grace = match end {
+        // What it asked for fills the memory. Whoever takes nothing hears no GOAWAY either.
+        ConnectionEnd::Client | ConnectionEnd::Untaken => return,
+        ConnectionEnd::Age | ConnectionEnd::Idle => Some(limits.max_connection_age_grace),
+        ConnectionEnd::Drain => None,
+    };
     connection.connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => log(ended),
         () = stuck(&activity) => {}
         () = after(grace) => {}
+    }
+}
+
+/// Resolves when a connection that its client keeps is to end.
+async fn reason_to_leave(leaving: impl Future<Output = ()>, limits: Limits, activity: &Activity) -> ConnectionEnd {
+    tokio::select! {
+        () = leaving => ConnectionEnd::Drain,
+        end = time_is_up(limits, activity) => end,
+    }
+}
+
+/// Resolves when one of the times of a connection is up, with one timer for all of them.
+async fn time_is_up(limits: Limits, activity: &Activity) -> ConnectionEnd {
+    let began = Instant::now();
+    // Connections that began together, after a restart, do not all come back together.
+    let max_age = limits.max_connection_age.map(jittered);
+    let left = |most: Duration, so_far: Duration| most.saturating_sub(so_far);
+    loop {
+        let age = max_age.map(|most| (left(most, began.elapsed()), ConnectionEnd::Age));
+        let idle = limits.idle_timeout.map(|most| (left(most, activity.quiet_for()), ConnectionEnd::Idle));
+        let untaken = (left(limits.keepalive_timeout, activity.untaken_for()), ConnectionEnd::Untaken);
+        let next =
+            [age, idle].into_iter().flatten().fold(untaken, |next, time| if time.0 < next.0 { time } else { next });
+        match next {
+            (Duration::ZERO, end) => return end,
+            (left, _) => sleep(left).await,
+        }
     }
 }
 
@@ -123,13 +153,6 @@ fn log(ended: hyper::Result<()>) {
 async fn after(duration: Option<Duration>) {
     match duration {
         Some(duration) => sleep(duration).await,
-        None => pending().await,
-    }
-}
-
-async fn quiet(activity: &Activity, timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => activity.quiet_for(timeout).await,
         None => pending().await,
     }
 }

@@ -6,9 +6,10 @@
 use std::{env, error::Error, fs};
 
 use prost_types::Timestamp;
+use tokio::net::TcpSocket;
 use tonic::{
     Request, Response, Status,
-    transport::{Certificate, Identity, Server, ServerTlsConfig},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 use self::proto::{
@@ -69,6 +70,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         server = server.tls_config(tls)?;
     }
     let service = MetabaseTokenServiceServer::new(Echo { answer });
-    server.add_service(health).add_service(service).serve(address.parse()?).await?;
+    // What `serve` does, with room for as many clients at once as the service has: with less, they would come one after another.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address.parse()?)?;
+    let incoming = TcpIncoming::from(socket.listen(4096)?).with_nodelay(Some(true));
+    server.add_service(health).add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }
