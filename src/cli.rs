@@ -7,6 +7,7 @@ mod doctor;
 mod health;
 mod issue;
 mod keygen;
+mod open_files;
 mod pem;
 mod policy;
 mod serve;

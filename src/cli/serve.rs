@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use super::{EX_CONFIG, NO_FILE, Serve, block_on, fail, print, print_aside};
+use super::{EX_CONFIG, NO_FILE, Serve, block_on, fail, open_files, print, print_aside};
 use crate::{
     adapters::{
         clock::SystemClock,
@@ -42,6 +42,8 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
         }
         config.server.metrics_listen = metrics_listen;
     }
+    let (room, max_connections) = (open_files::room_for_connections(), config.server.limits.max_connections);
+    config.server.limits.max_connections = max_connections.min(room);
     let watched = file.as_ref().map(|watched| watched.file.as_path());
     let report = begun.finish(&Plan::new(&config, watched, environment::read));
     if config.server.require_hardening
@@ -54,6 +56,9 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
     }
     let _logs = telemetry::init_logs(serve.log_level, serve.log_format);
     report.log(serve.dev);
+    if room < max_connections {
+        tracing::warn!("{}", open_files::too_few(room, max_connections));
+    }
     block_on(start(serve, config, loaded, file))
 }
 

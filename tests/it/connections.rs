@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use tonic::{Request, client::Grpc, transport::Channel};
 
 use crate::{
     harness::{CONFIG, SECRET, Served, ada, config_dir, program},
-    reload::wait_for,
+    reload::{metric, wait_for},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,6 +55,31 @@ fn connections_without_an_rpc_do_not_fail_the_drain() {
     served.signal("-TERM");
     let (status, _, log) = served.wait();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// Without a file for the next connection, nobody would be accepted any more: neither probes nor whoever asks for metrics.
+#[tokio::test]
+async fn no_more_connections_are_let_in_than_there_are_files_for() {
+    const FILES: usize = 100;
+    let dir = config_dir(CONFIG, SECRET);
+    let mut shell = Command::new("/bin/sh");
+    // As in a container, where the soft limit is for programs of another age.
+    shell.args(["-c", &format!("ulimit -S -n 50; ulimit -H -n {FILES}; exec \"$@\""), "sh"]);
+    shell.args([env!("CARGO_BIN_EXE_metabase-token-service"), "serve", "--config"]).arg(dir.path().join("mts.toml"));
+    let served = Served::start(shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", served.pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().take(2).collect::<Vec<_>>(), ["100", "100"]);
+    // Half of so few files are for others.
+    let held: Vec<TcpStream> = (0..FILES / 2).map(|_| connect(&served, &[PREFACE, SETTINGS].concat())).collect();
+    wait_for(&served, "metabase_token_service_connections{listener=\"grpc\"}", held.len()).await;
+    assert!(is_closed(connect(&served, &[PREFACE, SETTINGS].concat())));
+    assert_eq!(metric(&served, "metabase_token_service_connections_refused_total{listener=\"grpc\"}"), 1);
+    drop(held);
+    served.signal("-TERM");
+    let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
+    assert!(log.contains("max_connections is 4096, but the limit of open files has room for 50 connections"), "{log}");
+    assert!(log.contains("raise it to 4496 or more"), "{log}");
 }
 
 #[tokio::test]
