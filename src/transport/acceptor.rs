@@ -3,12 +3,13 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
+use rustls::server::Acceptor;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     admission::{Admission, Admitted},
@@ -78,14 +79,24 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
                 }
                 continue;
             };
-            let (acceptor, accepted) = (TlsAcceptor::from(tls.current()), accepted.clone());
+            let (config, accepted) = (tls.current(), accepted.clone());
             let metrics = Arc::clone(&admission.metrics);
-            let mut under_way = handshakes.begin(admitted);
+            let mut under_way = handshakes.begin(admitted).await;
             tokio::spawn(async move {
                 let handshake = async {
-                    tokio::select! {
+                    let hello = tokio::select! {
                         biased; // Finished work wins over a newcomer.
-                        done = acceptor.accept(stream) => Some(done),
+                        hello = LazyConfigAcceptor::new(Acceptor::default(), stream) => hello,
+                        () = under_way.superseded() => return None,
+                    };
+                    let hello = match hello {
+                        Ok(hello) => hello,
+                        Err(error) => return Some(Err(error)),
+                    };
+                    under_way.greeted();
+                    tokio::select! {
+                        biased;
+                        done = hello.into_stream(config) => Some(done),
                         () = under_way.superseded() => None,
                     }
                 };
