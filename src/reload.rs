@@ -120,9 +120,14 @@ impl Reloader {
             self.report("tls", error, is_forced, &mut errors.tls);
         }
         let (stamps, issuers) = &mut self.issuers;
-        if is_forced || errors.issuers.is_some() || !stamps.are_current() {
+        let is_news = is_forced || !stamps.are_current();
+        if is_news {
+            // Not with each try to read a bad file again: nobody fetches from an issuer every second.
+            issuers.begin_fetches();
+        }
+        if is_news || errors.issuers.is_some() {
             *stamps = FileStamps::take(self.server.proofs.key_files());
-            let error = issuers.reload().err().map(|error| error.to_string());
+            let error = issuers.reload_files().err();
             self.report("issuers", error, is_forced, &mut errors.issuers);
         }
     }
@@ -169,12 +174,12 @@ impl Reloader {
         let is_new = error != *last;
         match &error {
             None => {
-                self.metrics.reloaded(what, true);
+                self.metrics.reloaded(what, "", true);
                 tracing::info!(what, generation.number = number, "Reloaded");
             }
             Some(errors) if is_new || is_forced => {
                 if is_new {
-                    self.metrics.reloaded(what, false);
+                    self.metrics.reloaded(what, "", false);
                 }
                 for error in errors.lines() {
                     tracing::error!(

@@ -8,7 +8,10 @@ mod rpcs;
 mod span_export;
 mod tracing;
 
-use std::sync::atomic::AtomicU64;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -37,6 +40,8 @@ pub struct Metrics {
     generation_began: Gauge<f64, AtomicU64>,
     reloads: Family<ReloadLabels, Counter>,
     reload_failing: Family<WhatLabels, Gauge>,
+    /// What cannot be reloaded at the moment, and from where.
+    failing: Mutex<BTreeSet<(&'static str, String)>>,
     shadow_decisions: Counter,
     shadow_changes: Family<ShadowLabels, Counter>,
     metabase_agreement: Family<AgreementLabels, Gauge>,
@@ -158,6 +163,7 @@ impl Default for Metrics {
             generation_began,
             reloads,
             reload_failing,
+            failing: Mutex::default(),
             shadow_decisions,
             shadow_changes,
             metabase_agreement,
@@ -195,11 +201,15 @@ impl Metrics {
         self.audit.clone()
     }
 
-    /// Counts a reload.
-    pub fn reloaded(&self, what: &'static str, succeeded: bool) {
+    /// Counts a reload. Of several sources of the same kind one may fail while others do not: it is failing as long as one is.
+    pub fn reloaded(&self, what: &'static str, source: &str, succeeded: bool) {
         let outcome = if succeeded { "succeeded" } else { "failed" };
         self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
-        self.reload_failing.get_or_create(&WhatLabels { what }).set((!succeeded).into());
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = (what, source.to_owned());
+        _ = if succeeded { failing.remove(&source) } else { failing.insert(source) };
+        let any = failing.iter().any(|(failing, _)| *failing == what);
+        self.reload_failing.get_or_create(&WhatLabels { what }).set(any.into());
     }
 
     /// Tells what a look at an instance's Metabase at `at`, in seconds since 1970, told: the one of `states` that holds, the one

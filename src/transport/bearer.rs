@@ -103,12 +103,19 @@ impl Issuers {
         configs.iter().map(load).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Takes the keys of files as they are now, and begins to fetch the others.
+    /// Takes the keys of files as they are now.
     ///
     /// # Errors
-    /// The keys of one cannot be used; its last good ones stay in force, and those of the issuers before it are new.
-    pub fn reload(&self) -> Result<(), KeyFileError> {
-        self.0.iter().try_for_each(|issuer| issuer.keys.reload())
+    /// Those of some cannot be used, one line for each; their last good ones stay in force, and those of the others are new.
+    pub fn reload_files(&self) -> Result<(), String> {
+        let errors: Vec<String> =
+            self.0.iter().filter_map(|issuer| issuer.keys.reload_file().err()).map(|error| error.to_string()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) }
+    }
+
+    /// Begins to fetch the keys behind URLs.
+    pub fn begin_fetches(&self) {
+        self.0.iter().filter_map(|issuer| issuer.keys.remote()).for_each(RemoteKeys::refresh);
     }
 
     /// Fetches the keys behind URLs, now and when they get old, for ever.

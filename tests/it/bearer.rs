@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, Served, TestServer, ada, config_dir, program, replace, secret_file},
+    harness::{CONFIG, Served, TestServer, ada, config_dir, program, replace, secret_file, until},
     pki::{TestCa, client, uri},
     reload::{GENERATION, metric, wait_for},
 };
@@ -48,7 +48,7 @@ impl TestIssuer {
         encode(&header, claims, &self.key).unwrap()
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.jwks.path().display().to_string()
     }
 }
@@ -219,6 +219,11 @@ async fn keys_are_reloaded_and_a_set_that_is_none_is_not() {
     replace(cluster.jwks.path(), "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}");
     wait_for(&served, failed, 1).await;
     issue(channel.clone(), &[&old]).await.unwrap();
+    // Those of another issuer are taken all the same.
+    let moved = TestIssuer::new("m");
+    replace(spire.jwks.path(), std::fs::read(moved.jwks.path()).unwrap());
+    let svid = format!("Bearer {}", moved.sign("m", &claims("https://spire", SVID, &[])));
+    until("the other's keys are in force", async || issue(channel.clone(), &[&svid]).await.is_ok()).await;
     let next = TestIssuer::new("n");
     replace(cluster.jwks.path(), std::fs::read(next.jwks.path()).unwrap());
     wait_for(&served, "metabase_token_service_reloads_total{what=\"issuers\",outcome=\"succeeded\"}", 1).await;

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -22,8 +23,9 @@ use tonic::Code;
 
 use crate::{
     bearer::{ACCOUNT, TestIssuer, claims, issue, refusal},
-    harness::{CONFIG, TestServer},
+    harness::{CONFIG, SECRET, Served, TestServer, config_dir, program, replace},
     pki::TestCa,
+    reload::{GENERATION, metric, wait_for},
 };
 
 const ISSUER: &str = "https://cluster";
@@ -103,6 +105,10 @@ impl KeyServer {
 
     /// A service that trusts the keys of this server, if it trusts `ca`.
     async fn service(&self, ca: &TestCa) -> TestServer {
+        TestServer::with(&self.config(ca)).await
+    }
+
+    fn config(&self, ca: &TestCa) -> String {
         ca.server_tls(&[]);
         let issuer = format!(
             "[[server.identity.jwt]]\nissuer = \"{ISSUER}\"\naudience = \"mts\"\njwks = \"https://localhost:{}/keys\"\n\
@@ -111,8 +117,7 @@ impl KeyServer {
             ca.path("ca.pem").display()
         );
         let config = CONFIG.replace("identity = { local = \"shop\" }", "").replace("[[instances]]", &issuer);
-        let config = config.replace("name = \"shop\"", &format!("name = \"shop\"\nidentities = [\"{ACCOUNT}\"]"));
-        TestServer::with(&config).await
+        config.replace("name = \"shop\"", &format!("name = \"shop\"\nidentities = [\"{ACCOUNT}\"]"))
     }
 }
 
@@ -154,6 +159,34 @@ async fn made_up_key_ids_cause_one_fetch_and_known_keys_go_on_working() {
     }
     assert_eq!(keys.asked(), 2);
     issue(server.channel.clone(), &[&bearer(&cluster, "1")]).await.unwrap();
+}
+
+/// A bad file is tried again every second. The attack on the others would be ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_used_floods_no_other_issuer() {
+    let (ca, cluster, spire) = (TestCa::new(), TestIssuer::new("1"), TestIssuer::new("2"));
+    let keys = KeyServer::start(&ca, published(&cluster, "1")).await;
+    let of_file = format!(
+        "[[server.identity.jwt]]\nissuer = \"https://spire\"\naudience = \"mts\"\njwks = \"{}\"\n\
+         trust_domain = \"example.org\"\n[[instances]]",
+        spire.path()
+    );
+    let dir = config_dir(&keys.config(&ca).replace("[[instances]]", &of_file), SECRET);
+    let (file, failing) = (dir.path().join("mts.toml"), "metabase_token_service_reload_failing{what=\"issuers\"}");
+    let served = Served::start(program(&["serve", "--config"]).arg(&file));
+    let succeeded = "metabase_token_service_reloads_total{what=\"issuers\",outcome=\"succeeded\"}";
+    wait_for(&served, succeeded, 1).await;
+    replace(Path::new(&spire.path()), "{}");
+    wait_for(&served, failing, 1).await;
+    // That something has changed is a reason to fetch, once, and what comes of it does not hide what is wrong with the file.
+    wait_for(&served, succeeded, 2).await;
+    assert_eq!((metric(&served, failing), keys.asked()), (1, 2));
+    let text = std::fs::read_to_string(&file).unwrap();
+    for generation in 2..=4 {
+        replace(&file, format!("{text}\n# {generation}\n"));
+        wait_for(&served, GENERATION, generation).await;
+    }
+    assert_eq!((metric(&served, failing), keys.asked()), (1, 2));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tokio::{
     sync::watch,
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::{Instant, sleep},
 };
 use url::Url;
@@ -51,6 +51,8 @@ struct Fetching {
 enum RemoteKeysError {
     #[error("jwks_ca {}: cannot be read: {error}", .path.display())]
     Ca { path: PathBuf, error: io::Error },
+    #[error("reading the CAs has ended: {0}")]
+    Ended(JoinError),
     #[error("{0}")]
     Fetch(#[from] FetchError),
     #[error("the answer {0}")]
@@ -116,7 +118,7 @@ impl RemoteKeys {
     async fn fetch_and_report(&self) {
         let result =
             self.fetch().await.map(|keys| self.keys.store(Some(Arc::new(keys)))).map_err(|error| error.to_string());
-        self.metrics.reloaded("issuers", result.is_ok());
+        self.metrics.reloaded("issuers", self.url.as_str(), result.is_ok());
         self.fetching.send_modify(|fetching| {
             let is_news = fetching.last.as_ref() != Some(&result);
             match &result {
@@ -133,17 +135,18 @@ impl RemoteKeys {
     }
 
     async fn fetch(&self) -> Result<KeySet, RemoteKeysError> {
-        let ca = match &self.ca {
-            Some(path) => {
-                let failed = |error| RemoteKeysError::Ca { path: path.clone(), error };
-                let file = path.clone();
-                let read = spawn_blocking(move || regular_file::read(&file, MAX_BYTES)).await;
-                Some(read.map_err(io::Error::other).flatten().map_err(failed)?)
-            }
-            None => None,
-        };
-        // A client for each fetch: it takes the CAs as they are now, and a fetch is rare.
-        let client = http_client::build(TIMEOUT, ca.as_deref().map(Vec::as_slice)).map_err(FetchError::from)?;
+        // A client for each fetch: it takes the CAs as they are now, and a fetch is rare. Not on a thread that serves: the system's CAs
+        // are many, and who made up a key ID has begun this.
+        let ca = self.ca.clone();
+        let client = spawn_blocking(move || {
+            let ca = ca
+                .map(|path| regular_file::read(&path, MAX_BYTES).map_err(|error| RemoteKeysError::Ca { path, error }));
+            let ca = ca.transpose()?;
+            Ok::<_, RemoteKeysError>(
+                http_client::build(TIMEOUT, ca.as_deref().map(Vec::as_slice)).map_err(FetchError::from)?,
+            )
+        });
+        let client = client.await.map_err(RemoteKeysError::Ended)??;
         let json = http_client::get(&client, self.url.clone(), MAX_BYTES).await?;
         Ok(KeySet::parse(&json)?)
     }
