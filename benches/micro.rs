@@ -23,7 +23,6 @@ use metabase_token_service::{
         time::UnixTime,
         token_request::TokenRequest,
     },
-    telemetry::Metrics,
     transport::proto::IssueMetabaseTokenResponse,
 };
 use prost::Message as _;
@@ -100,7 +99,7 @@ fn steps(criterion: &mut Criterion) {
         });
     });
 
-    let (audit, _queue) = Audit::new(Arc::new(SystemClock), People::Plain, Metrics::default().audit());
+    let (audit, _queue) = Audit::new(Arc::new(SystemClock), People::Plain);
     let name = case.policy.name(&caller);
     criterion.bench_function("audit record", |bencher| {
         bencher.iter(|| {

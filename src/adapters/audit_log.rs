@@ -102,7 +102,7 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
         AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path, false))?),
         AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path, false))?),
     };
-    let (audit, queue) = Audit::new(Arc::clone(&clock), people, metrics.clone());
+    let (audit, queue) = Audit::new(Arc::clone(&clock), people);
     let writer = Writer::new(sink, chain, clock, metrics.clone());
     let hand = if writer.is_quick() {
         Hand::Own(Box::new(writer))

@@ -27,14 +27,11 @@ pub use self::{
     settle::Settle,
 };
 use super::Clock;
-use crate::{
-    domain::{secret::PseudonymKey, subject::Subject},
-    telemetry::AuditMetrics,
-};
+use crate::domain::{secret::PseudonymKey, subject::Subject};
 
 /// Records that may wait for the writer. With more, tokens wait for room, and other records are given up and counted.
 const QUEUE: usize = 4096;
-/// How long a token waits for its record, whatever the caller's own deadline.
+/// How long a token waits for its record, if its caller does, and the end of the service for that of the log.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests of strangers that are recorded. The attack: whoever reaches the listener, proving nothing or an identity that is none of
 /// the callers', fills the disk, and then no token is issued any more. Those beyond it are counted in the log.
@@ -55,7 +52,6 @@ struct Log {
     lost: Arc<AtomicU64>,
     people: People,
     strangers: DefaultDirectRateLimiter,
-    metrics: AuditMetrics,
 }
 
 /// How records name people.
@@ -106,12 +102,12 @@ impl Audit {
 
     /// A log, and the end of it that a writer has to drain.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, people: People, metrics: AuditMetrics) -> (Self, Queue) {
+    pub fn new(clock: Arc<dyn Clock>, people: People) -> (Self, Queue) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_AT_ONCE));
         let arrived = Arc::<Notify>::default();
-        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers, metrics };
+        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers };
         (Self { clock, log: Some(log) }, Queue { entries, lost, arrived })
     }
 
@@ -149,14 +145,7 @@ impl Audit {
             log.arrived.notify_one();
             if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
         };
-        // A writer that hangs, on a dead file system or a full pipe, tells nobody itself.
-        let late = |_| {
-            if log.metrics.hangs() {
-                tracing::error!("The audit log does not answer: no token leaves until it does");
-            }
-            Err(Unavailable)
-        };
-        timeout(PATIENCE, commit).await.unwrap_or_else(late)
+        timeout(PATIENCE, commit).await.unwrap_or(Err(Unavailable))
     }
 
     /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing; so is

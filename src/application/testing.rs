@@ -11,16 +11,13 @@ use super::{
     metabase::{Answer, BoxFuture, Http, Method, Request, Unreachable},
     signing_key::SigningKey,
 };
-use crate::{
-    domain::{
-        caller::{Caller, CallerId, Proof},
-        grant::Grant,
-        instance::Instance,
-        policy::{Decision, Denial, Permit, Policy},
-        time::UnixTime,
-        token_request::{TokenRequest, UnverifiedRequest, UnverifiedUser},
-    },
-    telemetry::Metrics,
+use crate::domain::{
+    caller::{Caller, CallerId, Proof},
+    grant::Grant,
+    instance::Instance,
+    policy::{Decision, Denial, Permit, Policy},
+    time::UnixTime,
+    token_request::{TokenRequest, UnverifiedRequest, UnverifiedUser},
 };
 
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
@@ -93,7 +90,7 @@ pub(crate) fn permit(request: UnverifiedRequest, instance: Instance) -> Result<P
 }
 
 pub(crate) fn audit() -> (Arc<Audit>, Queue) {
-    let (audit, queue) = Audit::new(clock(), People::Plain, Metrics::default().audit());
+    let (audit, queue) = Audit::new(clock(), People::Plain);
     (Arc::new(audit), queue)
 }
 

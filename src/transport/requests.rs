@@ -52,6 +52,15 @@ impl<C> WithRequests<C> {
     }
 }
 
+/// Gives all requests that are ready a turn. Whether one has ended.
+fn advance(running: &mut FuturesUnordered<Request>, cx: &mut Context<'_>) -> bool {
+    let mut any = false;
+    while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
+        any = true;
+    }
+    any
+}
+
 impl<C: Future + Unpin> Future for WithRequests<C> {
     type Output = C::Output;
 
@@ -63,13 +72,9 @@ impl<C: Future + Unpin> Future for WithRequests<C> {
                 return Poll::Ready(ended);
             }
             let mut moved = arriving.drain_into(running);
-            loop {
-                while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
-                    moved = true;
-                }
-                if !settle.now() {
-                    break;
-                }
+            moved |= advance(running, cx);
+            if settle.now() {
+                moved |= advance(running, cx);
             }
             if !moved {
                 return Poll::Pending;

@@ -19,15 +19,15 @@ use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
+    harness::{CONFIG, FOR_EVER, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     standin::{Era, Fault, Metabase},
 };
 
 /// A folder with a configuration, whose log is `audit.jsonl` in it.
-struct Folder(TempDir);
+pub(crate) struct Folder(pub(crate) TempDir);
 
 impl Folder {
-    fn new(audit: &str) -> Self {
+    pub(crate) fn new(audit: &str) -> Self {
         let dir = config_dir(&format!("{CONFIG}\n[audit]\n{audit}\n[deny]\nemails = [\"eve@example.com\"]\n"), SECRET);
         let file = dir.path().join("mts.toml");
         let log = dir.path().join("audit.jsonl").display().to_string();
@@ -38,15 +38,15 @@ impl Folder {
         Self(dir)
     }
 
-    fn file() -> Self {
+    pub(crate) fn file() -> Self {
         Self::new("sink = { file = \"AUDIT_FILE\" }\nsubject = \"plain\"")
     }
 
-    fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.0.path().join("audit.jsonl")
     }
 
-    fn serve(&self) -> Served {
+    pub(crate) fn serve(&self) -> Served {
         Served::start(program(&["serve", "--config"]).arg(self.0.path().join("mts.toml")))
     }
 
@@ -57,11 +57,11 @@ impl Folder {
     }
 }
 
-async fn client(served: &Served) -> MetabaseTokenServiceClient<Channel> {
+pub(crate) async fn client(served: &Served) -> MetabaseTokenServiceClient<Channel> {
     MetabaseTokenServiceClient::connect(format!("http://{}", served.address())).await.unwrap()
 }
 
-async fn issue(served: &Served) -> Result<IssueMetabaseTokenResponse, Status> {
+pub(crate) async fn issue(served: &Served) -> Result<IssueMetabaseTokenResponse, Status> {
     issue_with(client(served).await).await
 }
 
@@ -70,20 +70,20 @@ async fn issue_with(mut client: MetabaseTokenServiceClient<Channel>) -> Result<I
     Ok(client.issue_metabase_token(request).await?.into_inner())
 }
 
-fn records(log: &Path) -> Vec<Value> {
+pub(crate) fn records(log: &Path) -> Vec<Value> {
     let lines = BufReader::new(File::open(log).unwrap()).lines();
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-fn of<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
+pub(crate) fn of<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["event"] == event).collect()
 }
 
-fn verify(log: &Path) -> (Option<i32>, String, String) {
+pub(crate) fn verify(log: &Path) -> (Option<i32>, String, String) {
     outcome(&run(program(&["audit", "verify"]).arg(log)))
 }
 
-fn stop(served: Served) -> String {
+pub(crate) fn stop(served: Served) -> String {
     served.signal("-TERM");
     let (status, _, err) = served.wait();
     assert!(status.success(), "{err}");
@@ -342,6 +342,7 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
         let served = folder.serve();
         let mut datagram = [0; 4096];
         let mut receive = |receiver: &UnixDatagram| {
+            receiver.set_read_timeout(Some(FOR_EVER)).unwrap();
             let len = receiver.recv(&mut datagram).unwrap();
             let text = str::from_utf8(&datagram[..len]).unwrap();
             assert!(text.starts_with(prefix), "{text}");
@@ -583,6 +584,7 @@ async fn a_full_disk_keeps_tokens_back_and_room_brings_them_again() {
     let served = small.serve(&file);
     let mut received = Vec::new();
     let refused = loop {
+        assert!(received.len() < 1000, "the disk is never full");
         match issue(&served).await {
             Ok(issued) => received.push(issued.token_fingerprint),
             Err(refused) => break refused,

@@ -8,7 +8,7 @@ use std::{
         process::{CommandExt as _, ExitStatusExt as _},
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +22,7 @@ use metabase_token_service::transport::proto::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run},
+    harness::{CONFIG, Killed, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     metrics,
     reload::{GENERATION, wait_for},
 };
@@ -88,23 +88,13 @@ fn look(pid: &str, name: &str) -> String {
     String::from_utf8_lossy(&content).into_owned()
 }
 
-/// Killed when dropped.
-struct Bystander(Child);
-
-impl Drop for Bystander {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_of_the_user_learns_neither_secret_nor_token() {
     // The way of looking finds a secret where nothing protects it.
     let mut sleep = unprivileged("/bin/sleep");
-    let bystander = Bystander(sleep.arg("600").env(VARIABLE, SECRET).spawn().unwrap());
+    let bystander = Killed(sleep.arg("600").env(VARIABLE, SECRET).spawn().unwrap());
     let pid = bystander.0.id().to_string();
-    while look(&pid, "comm") != "sleep\n" {}
+    until("the bystander's own program", async || look(&pid, "comm") == "sleep\n").await;
     assert!(look(&pid, "environ").contains(SECRET));
     assert!(opens(&pid, "mem") && opens(&pid, "environ"));
 

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -186,9 +186,19 @@ pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// `serve` as a child process. Killed when dropped.
+/// A child process. Killed when dropped.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `serve` as a child process.
 pub(crate) struct Served {
-    child: Child,
+    child: Killed,
     stdout: BufReader<ChildStdout>,
     /// Reads standard error to its end, so that a full pipe stops nobody.
     log: Option<thread::JoinHandle<String>>,
@@ -198,14 +208,17 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut announced = String::new();
-        while !announced.ends_with("\nready\n") {
-            let read = stdout.read_line(&mut announced).unwrap();
-            assert!(read > 0, "ended before it was ready:\n{announced}");
-        }
-        let mut stderr = child.stderr.take().unwrap();
+        let mut child = Killed(command.spawn().unwrap());
+        let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+        let (send, receive) = mpsc::channel();
+        thread::spawn(move || {
+            let mut announced = String::new();
+            while !announced.ends_with("\nready\n") && stdout.read_line(&mut announced).unwrap() > 0 {}
+            let _ = send.send((announced, stdout));
+        });
+        let (announced, stdout) = receive.recv_timeout(FOR_EVER).expect("it says neither that it is ready nor why not");
+        assert!(announced.ends_with("\nready\n"), "ended before it was ready:\n{announced}");
+        let mut stderr = child.0.stderr.take().unwrap();
         let log = Some(thread::spawn(move || {
             let mut log = String::new();
             stderr.read_to_string(&mut log).unwrap();
@@ -230,7 +243,7 @@ impl Served {
     }
 
     pub(crate) fn pid(&self) -> String {
-        self.child.id().to_string()
+        self.child.0.id().to_string()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -242,14 +255,7 @@ impl Served {
     pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
         let mut out = String::new();
         self.stdout.read_to_string(&mut out).unwrap();
-        (self.child.wait().unwrap(), out, self.log.take().unwrap().join().unwrap())
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        (self.child.0.wait().unwrap(), out, self.log.take().unwrap().join().unwrap())
     }
 }
 

@@ -40,9 +40,14 @@ impl FileSink {
         Ok(sink)
     }
 
-    /// Bytes of a torn record that were cut off at the start, once.
-    pub(super) fn take_cut(&mut self) -> u64 {
-        std::mem::take(&mut self.cut)
+    /// Bytes of a torn record that were cut off at the start; none once that is told.
+    pub(super) const fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// The log says it.
+    pub(super) const fn cut_is_told(&mut self) {
+        self.cut = 0;
     }
 
     /// Whether another file is written from now on, because the last was renamed, deleted or cut.

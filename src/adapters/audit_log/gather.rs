@@ -3,14 +3,19 @@
 //! Where a write cannot wait, whoever has brought records writes them at the end of its turn: to wake another for it, and to be
 //! woken by that, takes longer than the write. What is left, and all that may wait, is for a task.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
     sync::{Mutex, Notify, mpsc, oneshot},
     task::yield_now,
+    time::timeout,
 };
 
 use super::writer::{Writer, Written};
@@ -21,6 +26,8 @@ use crate::{
 
 /// Records that are written at once.
 const MAX_BATCH: usize = 512;
+/// After this, a write counts as one that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Fewer are left for the task, which gathers those of other connections, too: a write for each record takes longer than that.
 const MIN_SETTLED: usize = 4;
 
@@ -71,6 +78,7 @@ impl Hand {
 pub(super) struct Gatherer {
     arrived: Arc<Notify>,
     gathering: Mutex<Gathering>,
+    metrics: AuditMetrics,
 }
 
 struct Gathering {
@@ -83,10 +91,11 @@ struct Gathering {
 
 impl Gatherer {
     pub(super) fn new(Queue { entries, lost, arrived }: Queue, hand: Hand, metrics: AuditMetrics) -> Self {
-        Self { arrived, gathering: Mutex::new(Gathering { entries, lost, hand, metrics, is_closed: false }) }
+        let gathering = Gathering { entries, lost, hand, metrics: metrics.clone(), is_closed: false };
+        Self { arrived, gathering: Mutex::new(gathering), metrics }
     }
 
-    /// Writes what waits, if it is worth a write that cannot wait, and nobody is writing. Whether anything was written.
+    /// Writes a batch of what waits, if it is worth a write that cannot wait, and nobody is writing. Whether anything was written.
     pub(super) fn settle(&self) -> bool {
         self.gathering.try_lock().is_ok_and(|mut gathering| gathering.settle())
     }
@@ -94,7 +103,7 @@ impl Gatherer {
     /// Until the log is closed.
     pub(super) async fn run(&self) {
         // The log begins with the process, and not with its first decision.
-        self.gathering.lock().await.hand.write(Batch::default()).await;
+        self.gathering.lock().await.begin().await;
         while !self.gathering.lock().await.is_closed {
             self.arrived.notified().await;
             if self.gathering.try_lock().is_ok_and(|gathering| gathering.entries.is_empty()) {
@@ -102,29 +111,50 @@ impl Gatherer {
             }
             // Behind all requests that are ready to bring their records.
             yield_now().await;
-            self.gathering.lock().await.write_all().await;
+            // Whoever has it may be in the midst of a write.
+            patiently(self.gathering.lock(), &self.metrics).await.write_all().await;
         }
     }
 }
 
+/// Waits for a write, and says so if that takes long: a dead file system or a full pipe tells nobody itself, and whoever waits for a
+/// record may have a deadline that is shorter.
+async fn patiently<T>(write: impl Future<Output = T>, metrics: &AuditMetrics) -> T {
+    let mut write = pin!(write);
+    if let Ok(written) = timeout(PATIENCE, &mut write).await {
+        return written;
+    }
+    if metrics.hangs() {
+        tracing::error!("The audit log does not answer: no token leaves until it does");
+    }
+    let written = write.await;
+    tracing::info!("The audit log answers again");
+    written
+}
+
 impl Gathering {
+    /// One batch: what others bring meanwhile is theirs to write, or the task's, or a connection would write for all of them and never
+    /// get to its own requests again.
     fn settle(&mut self) -> bool {
-        let mut any = false;
-        while matches!(self.hand, Hand::Own(_))
+        if matches!(self.hand, Hand::Own(_))
             && self.entries.len() >= MIN_SETTLED
             && let Some((batch, waiting)) = self.take()
             && let Hand::Own(writer) = &mut self.hand
         {
             let written = writer.write(batch);
             self.tell(waiting, written);
-            any = true;
+            return true;
         }
-        any
+        false
+    }
+
+    async fn begin(&mut self) {
+        patiently(self.hand.write(Batch::default()), &self.metrics).await;
     }
 
     async fn write_all(&mut self) {
         while let Some((batch, waiting)) = self.take() {
-            let written = self.hand.write(batch).await;
+            let written = patiently(self.hand.write(batch), &self.metrics).await;
             self.tell(waiting, written);
         }
     }

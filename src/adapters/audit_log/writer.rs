@@ -116,7 +116,7 @@ impl Writer {
             own.push(self.event("log_opened", Some(("version", env!("CARGO_PKG_VERSION").into()))));
         }
         if let Sink::File(file) = &mut self.sink
-            && let cut @ 1.. = file.take_cut()
+            && let cut @ 1.. = file.cut()
         {
             own.push(self.event("log_repaired", Some(("cut_bytes", cut.into()))));
         }
@@ -144,7 +144,13 @@ impl Writer {
             self.chain = chain;
             self.is_opened = true;
         }
-        Ok((count.saturating_sub(own.len()), begun >= own.len(), error))
+        let is_marked = begun >= own.len();
+        if let Sink::File(file) = &mut self.sink
+            && is_marked
+        {
+            file.cut_is_told();
+        }
+        Ok((count.saturating_sub(own.len()), is_marked, error))
     }
 
     fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Vec<u8> {

@@ -5,7 +5,6 @@ use crate::{
         caller::{Caller, CallerId, CallerName, Proof},
         secret::SharedSecret,
     },
-    telemetry::Metrics,
 };
 
 fn ada() -> Subject {
@@ -22,7 +21,7 @@ fn reloaded() -> Event<'static> {
 }
 
 fn people(people: People) -> Audit {
-    Audit::new(clock(), people, Metrics::default().audit()).0
+    Audit::new(clock(), people).0
 }
 
 #[test]
