@@ -6,13 +6,7 @@
 mod errors;
 mod files;
 
-use std::{
-    future::{Future, pending},
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -254,7 +248,8 @@ impl App {
             tokio::spawn(serve(probes, incoming, Limits::PROBES, Settle::default(), drained.clone()));
         }
         let in_flight = Arc::clone(&metrics);
-        let metrics_server = metrics_endpoint::serve(metrics_listener, metrics, drained.clone());
+        // Likewise.
+        tokio::spawn(metrics_endpoint::serve(metrics_listener, metrics, drained.clone()));
         let issuers = Arc::clone(&parts.issuers);
         let (reports, reported) = mpsc::unbounded_channel();
         let publishing =
@@ -272,23 +267,18 @@ impl App {
             leaving.cancel();
             let _ = timeout(drain.grace_period, keep_ending_watches(&mut health)).await;
         };
+        // A client that keeps its connection open without an RPC on it loses nothing.
+        let is_finished = || in_flight.rpcs.in_flight() <= 0 && tasks.is_empty();
         let ended = tokio::select! {
             biased; // Finished work wins over an expired deadline.
             () = async { grpc_server.await; tasks.close(); tasks.wait().await } => Ok(()),
-            failed = failure(metrics_server) => Err(RunError::Metrics(failed)),
             () = keep_reloading(reloader) => Ok(()),
             () = issuers.keep_fresh() => Ok(()),
             _ = watching => Ok(()),
-            // Nothing was lost if nothing was in flight.
-            () = stop.abort.cancelled() => match (in_flight.rpcs.in_flight(), tasks.is_empty()) {
-                (..=0, true) => Ok(()),
-                _ => Err(RunError::Aborted),
-            },
-            // A client that keeps its connection open without an RPC on it loses nothing.
-            () = draining => match in_flight.rpcs.in_flight() {
-                ..=0 => Ok(()),
-                _ => Err(RunError::DrainTimedOut { grace_period: drain.grace_period }),
-            },
+            () = stop.abort.cancelled() => if is_finished() { Ok(()) } else { Err(RunError::Aborted) },
+            () = draining => {
+                if is_finished() { Ok(()) } else { Err(RunError::DrainTimedOut { grace_period: drain.grace_period }) }
+            }
         };
         // However it ends, what was decided is on record.
         audit.close().await;
@@ -307,13 +297,5 @@ async fn keep_reloading(reloader: Option<Reloader>) {
     match reloader {
         Some(reloader) => reloader.run().await,
         None => pending().await,
-    }
-}
-
-/// The metrics port stays up through the drain and ends with the process; only a failure is an event.
-async fn failure<E>(server: impl Future<Output = Result<(), E>>) -> E {
-    match server.await {
-        Ok(()) => pending().await,
-        Err(error) => error,
     }
 }

@@ -51,9 +51,6 @@ pub enum RunError {
         /// What they had.
         grace_period: Duration,
     },
-    /// The metrics server failed.
-    #[error("the metrics server failed: {0}")]
-    Metrics(io::Error),
 }
 
 fn way_out(address: &str, purpose: &str, kind: io::ErrorKind) -> String {

@@ -1,6 +1,6 @@
 //! The metrics port: `GET /metrics` and nothing else.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use hyper::server::conn::http1;
@@ -21,17 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_FOR_HEAD: Duration = Duration::from_secs(3);
 
 /// Serves `metrics` until `stop`.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, stop: CancellationToken) {
     let router = Router::new().route("/metrics", get(encode)).with_state(metrics);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // Those beyond it wait in the system's queue, which is bounded, too.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let stream = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 // One connection's own failure, or no file left for it: the next may do better.

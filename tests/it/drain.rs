@@ -64,7 +64,7 @@ async fn between_the_announcement_and_goaway_everything_is_answered() {
 
 #[tokio::test]
 async fn a_second_signal_that_cuts_something_off_is_no_clean_end() {
-    let text = with_drain(&with_limits("deadline = \"5m\""), "announce_delay = \"5m\"");
+    let text = with_drain(&with_limits("deadline = \"5m\", body_timeout = \"5m\""), "announce_delay = \"5m\"");
     let server = TestServer::with(&text).await;
     let _held = never_complete(connect(&server).await).await;
     let in_flight = async { while !get(&server.metrics, "/metrics").await.contains("rpcs_in_flight 1\n") {} };

@@ -11,6 +11,7 @@ use tonic::{Code, Request};
 
 use crate::{
     harness::{CONFIG, NOW, OTHER_SECRET, SECRET, TestServer, ada, until},
+    limits::with_limits,
     standin::{ERAS, Era, Fault, Metabase, Settings, now},
 };
 
@@ -27,10 +28,14 @@ impl Pair {
 
     /// With more lines for the instance.
     async fn with(era: Era, lines: &str) -> Self {
+        Self::of(era, &CONFIG.replace("name = \"main\"", &format!("name = \"main\"\n{lines}"))).await
+    }
+
+    async fn of(era: Era, config: &str) -> Self {
         let metabase = Metabase::start(era, SECRET).await;
         metabase.set(|settings| settings.skew = NOW - now());
-        let api_url = format!("name = \"main\"\napi_url = \"{}\"\n{lines}", metabase.url);
-        let service = TestServer::with(&CONFIG.replace("name = \"main\"", &api_url)).await;
+        let api_url = format!("name = \"main\"\napi_url = \"{}\"", metabase.url);
+        let service = TestServer::with(&config.replace("name = \"main\"", &api_url)).await;
         Self { service, metabase }
     }
 
@@ -186,10 +191,10 @@ async fn a_check_that_is_given_up_ends_its_session_all_the_same() {
 
 #[tokio::test]
 async fn a_session_is_ended_before_the_service_is() {
-    let pair = Pair::start(Era::Plain).await;
+    // Before the session is tried to be ended again, which is after 1 s.
+    let pair = Pair::of(Era::Plain, &with_limits("deadline = \"1s\"")).await;
     pair.metabase.set(|settings| settings.fault = Fault::DeleteFails(1));
-    let mut request = Request::new(live(Credential::Jwt(pair.token().await)));
-    request.set_timeout(Duration::from_millis(500));
+    let request = live(Credential::Jwt(pair.token().await));
     let response = pair.service.client.clone().check_auth_status(request).await.unwrap().into_inner();
     assert_says(&response, AuthStatus::Error, AuthStatusReason::MetabaseUnreachable, "does not answer in time");
     assert_eq!(pair.metabase.live_sessions(), 1);
@@ -197,6 +202,21 @@ async fn a_session_is_ended_before_the_service_is() {
     let Pair { service, metabase } = pair;
     service.ended().await.unwrap();
     assert_eq!((metabase.sessions_ever(), metabase.live_sessions()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_ended_is_no_clean_end_of_the_service() {
+    let text = with_limits("deadline = \"1s\"")
+        .replace("announce_delay = \"0s\"", "announce_delay = \"0s\", grace_period = \"1s\"");
+    let pair = Pair::of(Era::Plain, &text).await;
+    pair.metabase.set(|settings| settings.fault = Fault::DeleteHangs);
+    let request = live(Credential::Jwt(pair.token().await));
+    let response = pair.service.client.clone().check_auth_status(request).await.unwrap().into_inner();
+    assert_says(&response, AuthStatus::Error, AuthStatusReason::MetabaseUnreachable, "does not answer in time");
+    assert_eq!(pair.metabase.live_sessions(), 1);
+    pair.service.stop.drain.cancel();
+    let error = pair.service.ended().await.unwrap_err().to_string();
+    assert_eq!(error, "1s were not enough to finish what was in flight");
 }
 
 #[tokio::test]

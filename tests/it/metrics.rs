@@ -6,9 +6,10 @@ use metabase_token_service::transport::proto::IssueMetabaseTokenRequest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
-use crate::harness::{TestServer, ada};
+use crate::harness::{FOR_EVER, TestServer, ada};
 
 pub(crate) async fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -70,6 +71,7 @@ async fn silent_connections_to_the_metrics_port_are_few_and_do_not_last() {
     // The first of them have to be closed before the last are even accepted.
     let mut byte = [0];
     for stream in &mut silent {
-        assert_eq!(stream.read(&mut byte).await.unwrap_or(0), 0);
+        let read = timeout(FOR_EVER, stream.read(&mut byte)).await.expect("it stays open");
+        assert_eq!(read.unwrap_or(0), 0);
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Answer(u16, &'static str),
     /// Never answers `DELETE /api/session` the first this many times, but with 500.
     DeleteFails(usize),
+    /// Accepts `DELETE /api/session` and never answers it.
+    DeleteHangs,
 }
 
 /// The server's settings, data, and memory of what it was asked.
@@ -200,7 +202,10 @@ async fn answer(
             axum::body::Body::from_stream(broken).into_response()
         }
         Fault::Answer(status, text) => (StatusCode::from_u16(status).unwrap(), text).into_response(),
-        Fault::None | Fault::DeleteFails(_) => route(&shared, &method, &path, &query, &headers, &body),
+        Fault::DeleteHangs if method == Method::DELETE => std::future::pending().await,
+        Fault::None | Fault::DeleteFails(_) | Fault::DeleteHangs => {
+            route(&shared, &method, &path, &query, &headers, &body)
+        }
     };
     let now = now() + shared.settings.lock().unwrap().skew;
     let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(now.unsigned_abs()));
