@@ -47,6 +47,14 @@ pub struct InstanceWithKey {
     pub(crate) probe_interval: Option<Duration>,
 }
 
+impl InstanceWithKey {
+    /// Whether its Metabase is asked again and again whether it holds the secret.
+    #[must_use]
+    pub const fn is_looked_at(&self) -> bool {
+        self.live.is_some() && self.probe_interval.is_some()
+    }
+}
+
 /// Why a request's instance could not be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoInstance {

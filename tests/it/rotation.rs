@@ -11,11 +11,12 @@ use metabase_token_service::transport::proto::{
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
     harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
+    metrics::get_blocking,
     reload::{GENERATION, metric, wait_for},
     standin::{ERAS, Era, Fault, Metabase, token},
 };
@@ -202,6 +203,28 @@ async fn a_rotation_is_prepared_observed_activated_and_retired_by_reloads() {
     .await;
     assert_eq!(rotating.judge(&old).await.0, AuthStatusReason::SignatureMismatch);
     assert_eq!(rotating.metabase.users(), 0);
+}
+
+/// What was seen last says nothing any more, and would page somebody for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_looked_at_no_more_is_forgotten() {
+    let rotating = Rotating::start(Era::ToSession, false).await;
+    rotating.metabase.set(|settings| settings.secret = OTHER_SECRET.to_owned());
+    rotating.is_in("disagrees").await;
+    assert_eq!(rotating.health("metabase/main").await, ServingStatus::NotServing);
+    let file = rotating.dir.path().join("mts.toml");
+    replace(
+        &file,
+        std::fs::read_to_string(&file).unwrap().replace("probe_interval = \"1s\"", "probe_interval = \"off\""),
+    );
+    let served = &rotating.served;
+    until("what was seen is forgotten", async || {
+        !get_blocking(served.metrics_address(), "/metrics").contains("metabase=\"main\",state=")
+    })
+    .await;
+    let request = HealthCheckRequest { service: "metabase/main".to_owned() };
+    let status = HealthClient::new(rotating.channel.clone()).check(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
 }
 
 /// Step 4 as docs/operations.md has it: one edit of the configuration, no file of a secret touched.
