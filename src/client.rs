@@ -62,6 +62,9 @@ pub use crate::proto::{AuthStatus, AuthStatusReason};
 /// How long a call may take with all its tries, unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(2);
 
+/// No call takes longer, whatever its deadline: beyond it are times that no clock can tell.
+const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
+
 /// A connection to the service, which clones share. It connects again by itself when it was lost.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -111,7 +114,7 @@ impl Client {
         is_repeatable: bool,
         rpc: impl AsyncFn(MetabaseTokenServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<Response<A>, Error> {
-        let end = Instant::now() + self.deadline;
+        let end = Instant::now() + self.deadline.min(LONGEST_DEADLINE);
         let mut tried = 0;
         loop {
             let mut request = Request::new(message.clone());
@@ -127,7 +130,7 @@ impl Client {
             let may_repeat = is_repeatable && status.code() == Code::Unavailable && tried < self.tries;
             let error = Error::from(status);
             let pause = retry::pause(tried, error.retry_after(), fastrand::f64());
-            if !may_repeat || Instant::now() + pause >= end {
+            if !may_repeat || pause >= end.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(pause).await;

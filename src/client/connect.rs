@@ -91,7 +91,7 @@ impl Builder {
         self
     }
 
-    /// How long a call may take with all its tries; otherwise [`DEADLINE`].
+    /// How long a call may take with all its tries, at most a day; otherwise [`DEADLINE`].
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -13,13 +13,17 @@ use metabase_token_service::{
         metabase_token_service_server::{MetabaseTokenService, MetabaseTokenServiceServer},
     },
 };
+use prost::Message as _;
 use prost_types::Timestamp;
 use tokio::net::TcpListener;
 use tonic::{
     Code, Request, Response, Status,
     transport::{Server, server::TcpIncoming},
 };
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{
+    ErrorDetails, StatusExt as _,
+    pb::{self, RetryInfo},
+};
 
 use crate::client::person;
 
@@ -162,6 +166,20 @@ async fn the_service_says_how_long_to_wait_and_nobody_waits_beyond_the_deadline(
     failing.fail([unavailable_for(pause)]);
     let error = client.issue(request()).await.unwrap_err();
     assert_eq!((error.retry_after(), failing.asked()), (Some(pause), 1), "{error:?}");
+}
+
+#[tokio::test]
+async fn times_that_no_clock_can_tell_are_no_trouble() {
+    let failing = Failing::default();
+    let client = failing.start(Duration::MAX).await;
+    client.issue(request()).await.unwrap();
+    let retry_delay = Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 });
+    let value = RetryInfo { retry_delay }.encode_to_vec();
+    let info = prost_types::Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value };
+    let details = pb::Status { code: Code::Unavailable.into(), message: String::new(), details: vec![info] };
+    failing.fail([Status::with_details(Code::Unavailable, "", details.encode_to_vec().into())]);
+    let error = client.issue(request()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }) && failing.asked() == 1, "{error:?}");
 }
 
 #[tokio::test]
