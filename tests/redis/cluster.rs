@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use metabase_token_service::domain::account::AccountRules;
 
 use crate::{
-    redis_process::{Options, Redis},
+    redis_process::{Options, Redis, until},
     replica::{Replica, outcome, request},
     store::{asked, decide, open},
 };
@@ -24,9 +24,7 @@ fn cluster(acl: bool) -> [Redis; 3] {
         let info = node.cli(&["CLUSTER", "INFO"]);
         info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
     };
-    while !nodes.iter().all(knows_all) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("nodes that know each other", || nodes.iter().all(knows_all));
     nodes
 }
 

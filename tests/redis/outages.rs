@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -73,9 +73,12 @@ impl Load {
 }
 
 async fn wait_until(replica: &Replica, failing: u64) {
-    while replica.metric("account_store_failing") != failing {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let is_told = async {
+        while replica.metric("account_store_failing") != failing {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(timeout(Duration::from_mins(1), is_told).await.is_ok(), "account_store_failing never becomes {failing}");
 }
 
 async fn go_through(outage: &str, mode: &str, on_store_failure: &str, meanwhile: &str, audited: &str) {

@@ -10,12 +10,22 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// The user that docs/accounts.md asks for.
 pub(crate) const USER: &str = "mts";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// The rights that docs/accounts.md asks for; those of a cluster are in it.
 pub(crate) const RIGHTS: &str = include_str!("../../docs/accounts.md");
+
+/// Asks until it is so. What never comes to be fails the test, and does not hang it.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < end, "never came to be: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// Killed when dropped.
 pub(crate) struct Redis {
@@ -105,9 +115,7 @@ impl Redis {
     }
 
     fn wait_until_it_answers(&self) {
-        while self.cli(&["PING"]) != "PONG" {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("a Redis that answers", || self.cli(&["PING"]) == "PONG");
     }
 
     pub(crate) fn signal(&self, signal: &str) {
