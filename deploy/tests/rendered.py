@@ -51,7 +51,11 @@ def main() -> None:
     for rule in policy["ingress"]:
         assert rule["from"] and all(rule["from"]) and rule["ports"], "an ingress rule that lets everyone in"
     open_ports = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
-    assert open_ports == {ports["grpc"], ports["metrics"]}
+    # Between meshed pods every port is that of Linkerd's proxy.
+    is_in_linkerd = "config.linkerd.io/opaque-ports" in deployment["template"]["metadata"]["annotations"]
+    assert open_ports == {ports["grpc"], ports["metrics"]} | ({4143} if is_in_linkerd else set())
+    reached = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert not is_in_linkerd or reached >= {8080, 8086, 8090}, "Linkerd's control plane cannot be reached"
     for rule in policy["egress"]:
         assert rule["to"] and rule["ports"], "an egress rule that lets out to everywhere"
     labels = deployment["template"]["metadata"]["labels"]
@@ -77,7 +81,7 @@ def main() -> None:
         certificate, key = certificate_and_key()
         for key_path, path in paths(config):
             volume = volume_of(path, mounts)
-            if key_path.endswith("shared_secret.file"):
+            if key_path.endswith(("shared_secret.file", "subject_key.file")):
                 assert volume["secret"]["defaultMode"] == 0o440, key_path
                 image.write(path, secrets.token_hex(32), 0o440)
             elif key_path.endswith("private_key"):

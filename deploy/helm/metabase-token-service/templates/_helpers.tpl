@@ -44,7 +44,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "mts.secretsDir" -}}/run/secrets/metabase-token-service{{- end }}
 {{- define "mts.tlsDir" -}}/run/tls/metabase-token-service{{- end }}
 
-{{/* The part of the configuration whose change takes a restart. */}}
+{{/* The part of the configuration whose change takes a restart. What config.server ends with may be another table than [server]:
+[server.tls] may follow it all the same. */}}
 {{- define "mts.server" -}}
 [server]
 listen = "{{ if .Values.mesh.istio.enabled }}127.0.0.1{{ else }}0.0.0.0{{ end }}:{{ .Values.ports.grpc }}"
@@ -84,8 +85,14 @@ client_crl = "{{ include "mts.tlsDir" $ }}/{{ . }}"
 {{- if regexMatch "(?m)^\\s*\\[+\\s*server\\b" $v.config.policy }}
 {{- fail "config.policy: tables of [server] belong in config.server, whose change rolls the pods" }}
 {{- end }}
-{{- if regexMatch "shared_secret\\s*=\\s*[\"']" $text }}
-{{- fail "config.policy: a shared secret must not stand in the values, which Helm keeps in the cluster; put it into a Secret, name that in `secrets`, and write shared_secret = { file = \"/run/secrets/metabase-token-service/NAME/KEY\" }" }}
+{{- if regexMatch "(?m)^\\s*\\[+\\s*(accounts|audit|tracing)\\b" $v.config.policy }}
+{{- fail "config.policy: a change of [accounts], [audit] or [tracing] takes a restart; put them at the end of config.server, whose change rolls the pods" }}
+{{- end }}
+{{- if regexMatch "(shared_secret|subject_key|hash_key|password)\\s*=\\s*[\"']" $text }}
+{{- fail "config: a secret must not stand in the values, which Helm keeps in the cluster; put it into a Secret, name that in `secrets`, and write shared_secret = { file = \"/run/secrets/metabase-token-service/NAME/KEY\" }" }}
+{{- end }}
+{{- if and $v.mesh.istio.enabled $v.mesh.linkerd.enabled }}
+{{- fail "mesh.linkerd.enabled: not together with mesh.istio.enabled; a pod is in one mesh" }}
 {{- end }}
 {{- if and $v.mesh.istio.enabled $v.tls.existingSecret }}
 {{- fail "tls.existingSecret: must be empty with mesh.istio.enabled; the sidecar ends TLS" }}
@@ -108,7 +115,7 @@ client_crl = "{{ include "mts.tlsDir" $ }}/{{ . }}"
 {{- range regexFindAll (printf "%s/[^/\"']+" $dir) $text -1 }}
 {{- $name := trimPrefix (printf "%s/" $dir) . }}
 {{- if not (has $name $mounts) }}
-{{- fail (printf "config.policy: reads %s, but `secrets` does not mount a Secret %q there" . $name) }}
+{{- fail (printf "config: reads %s, but `secrets` does not mount a Secret %q there" . $name) }}
 {{- end }}
 {{- end }}
 {{- range $mounts }}
