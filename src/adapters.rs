@@ -1,4 +1,5 @@
-//! What touches the machine: the clock and the places that secrets are read from.
+//! What touches the machine and the network: files of configuration and secrets, the clock, the audit log, the account store, and
+//! Metabase over HTTP.
 
 pub mod account_store;
 pub mod audit_log;

@@ -4,7 +4,7 @@
 //!
 //! - [`cli`]: the command line
 //! - [`app`], [`lifecycle`], [`reload`]: builds every part, runs, takes changed files into force, drains
-//! - [`transport`]: gRPC and the metrics port; [`adapters`]: clock, environment, secret files
+//! - [`transport`]: gRPC and the metrics port; [`adapters`]: files, clock, audit log, account store, Metabase
 //! - [`application`]: the use cases: issue a token, judge one
 //! - [`config`]: the configuration file, parsed into domain types
 //! - [`domain`]: the rules, without I/O

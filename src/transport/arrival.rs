@@ -59,7 +59,6 @@ impl Arrivals {
 
     /// None = the caller has too many.
     fn wait_for(self: &Arc<Self>, notes: &Notes) -> Option<Awaited> {
-        let timeout = Box::pin(sleep(self.timeout));
         let who = match (&self.generations, notes.caller()) {
             (Some(generations), Some(caller)) => {
                 generations.current().policy().name(caller).map_or(Who::Stranger, |name| Who::Caller(name.clone()))
@@ -73,7 +72,8 @@ impl Arrivals {
             return None;
         }
         *count += 1;
-        Some(Awaited { timeout, _place: Place { who, arrivals: Arc::clone(self) } })
+        let place = Place { who, arrivals: Arc::clone(self) };
+        Some(Awaited { timeout: Box::pin(sleep(self.timeout)), _place: place })
     }
 }
 

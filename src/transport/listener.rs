@@ -1,4 +1,4 @@
-//! Binds the gRPC address: TCP on loopback, or a Unix socket that disappears with the process.
+//! Binds the gRPC address: TCP, or a Unix socket that disappears with the process.
 
 use std::{
     fs::{self, Permissions},
