@@ -3,12 +3,9 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
-use futures_util::future::join_all;
 use metabase_token_service::transport::proto::{
     CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant, User,
     check_auth_status_request::Credential, metabase_token_service_client::MetabaseTokenServiceClient,
@@ -16,10 +13,9 @@ use metabase_token_service::transport::proto::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::{Code, Request, Status, transport::Channel};
-use tonic_types::StatusExt as _;
 
 use crate::{
-    harness::{CONFIG, FOR_EVER, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
+    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     standin::{Era, Fault, Metabase},
 };
 
@@ -65,7 +61,9 @@ pub(crate) async fn issue(served: &Served) -> Result<IssueMetabaseTokenResponse,
     issue_with(client(served).await).await
 }
 
-async fn issue_with(mut client: MetabaseTokenServiceClient<Channel>) -> Result<IssueMetabaseTokenResponse, Status> {
+pub(crate) async fn issue_with(
+    mut client: MetabaseTokenServiceClient<Channel>,
+) -> Result<IssueMetabaseTokenResponse, Status> {
     let request = IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() };
     Ok(client.issue_metabase_token(request).await?.into_inner())
 }
@@ -254,166 +252,6 @@ async fn every_token_that_anybody_received_is_in_the_log_of_a_killed_service() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renamed_and_a_deleted_log_are_opened_anew_and_the_chain_goes_on() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    issue(&served).await.unwrap();
-    let rotated = folder.0.path().join("audit.jsonl.1");
-    fs::rename(folder.log(), &rotated).unwrap();
-    issue(&served).await.unwrap();
-    let (before, after) = (records(&rotated), records(&folder.log()));
-    assert_eq!((of(&before, "token_issued").len(), of(&after, "token_issued").len()), (1, 1));
-    assert_eq!(after[0]["event"], "log_opened");
-    assert_eq!(after[0]["prev"], before.last().unwrap()["hash"]);
-    fs::remove_file(folder.log()).unwrap();
-    issue(&served).await.unwrap();
-    assert_eq!(of(&records(&folder.log()), "token_issued").len(), 1);
-    // As logrotate's copytruncate does, which nobody should use: it loses what is written in between.
-    File::options().write(true).open(folder.log()).unwrap().set_len(0).unwrap();
-    issue(&served).await.unwrap();
-    stop(served);
-    assert_eq!(verify(&rotated).0, Some(0));
-    assert_eq!(verify(&folder.log()).0, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_torn_record_is_cut_off_at_the_next_start() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    issue(&served).await.unwrap();
-    stop(served);
-    let mut torn = fs::read(folder.log()).unwrap();
-    torn.extend_from_slice(b"{\"time\":\"2026");
-    fs::write(folder.log(), torn).unwrap();
-    let served = folder.serve();
-    issue(&served).await.unwrap();
-    assert!(stop(served).contains("in the midst of a record"));
-    assert_eq!(of(&records(&folder.log()), "log_repaired")[0]["cut_bytes"], 13);
-    assert_eq!(verify(&folder.log()).0, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    issue(&served).await.unwrap();
-    // Somebody else's file, a folder, in place of the log.
-    fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
-    fs::create_dir(folder.log()).unwrap();
-    // One, which a task writes, and many on one connection, which that writes itself.
-    let many = async || join_all(std::iter::repeat_n(client(&served).await, 64).map(issue_with)).await;
-    let mut all_refused = many().await;
-    all_refused.push(issue(&served).await);
-    for refused in all_refused {
-        let refused = refused.unwrap_err();
-        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-        let details = refused.get_error_details();
-        assert_eq!(details.error_info().unwrap().reason, "AUDIT_UNAVAILABLE");
-        assert!(details.retry_info().is_some());
-    }
-    fs::remove_dir(folder.log()).unwrap();
-    assert!(many().await.iter().all(Result::is_ok));
-    let log = stop(served);
-    assert_eq!(log.matches("The audit log cannot be written").count(), 1, "{log}");
-    let line = log.lines().find(|line| line.contains("The audit log cannot be written")).unwrap();
-    assert!(line.contains(folder.log().to_str().unwrap()), "{line}");
-    assert_eq!(log.matches("The audit log is written again").count(), 1, "{log}");
-    assert_eq!(of(&records(&folder.log()), "token_issued").len(), 64);
-    assert_eq!(verify(&folder.log()).0, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_of_another_process_is_not_written() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    let second = run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml")));
-    let (code, _, err) = outcome(&second);
-    assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains("audit.sink: ") && err.contains("another process writes it"), "{err}");
-    stop(served);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_tokens_back() {
-    for (form, prefix) in [("unix_datagram", ""), ("syslog", "<86>metabase-token-service[")] {
-        let folder = Folder::new(&format!("sink = {{ {form} = \"AUDIT_FILE\" }}\nsubject = \"plain\""));
-        let receiver = UnixDatagram::bind(folder.log()).unwrap();
-        let served = folder.serve();
-        let mut datagram = [0; 4096];
-        let mut receive = |receiver: &UnixDatagram| {
-            receiver.set_read_timeout(Some(FOR_EVER)).unwrap();
-            let len = receiver.recv(&mut datagram).unwrap();
-            let text = str::from_utf8(&datagram[..len]).unwrap();
-            assert!(text.starts_with(prefix), "{text}");
-            serde_json::from_str::<Value>(&text[text.find('{').unwrap()..]).unwrap()
-        };
-        assert_eq!(receive(&receiver)["event"], "log_opened");
-        let issued = issue(&served).await.unwrap();
-        assert_eq!(receive(&receiver)["fingerprint"], issued.token_fingerprint);
-        drop(receiver);
-        fs::remove_file(folder.log()).unwrap();
-        assert_eq!(issue(&served).await.unwrap_err().code(), Code::Unavailable);
-        let receiver = UnixDatagram::bind(folder.log()).unwrap();
-        issue(&served).await.unwrap();
-        assert_eq!(receive(&receiver)["event"], "token_issued");
-    }
-}
-
-#[test]
-fn what_processes_wrote_to_standard_output_one_after_another_is_checked_as_one_log() {
-    let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
-    let collected = folder.log();
-    for _ in 0..2 {
-        let out = File::options().create(true).append(true).open(&collected).unwrap();
-        let mut serve = program(&["serve", "--config"]);
-        let mut child = serve.arg(folder.0.path().join("mts.toml")).stdout(out).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line == "ready"));
-        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-        lines.for_each(drop);
-        assert!(child.wait().unwrap().success());
-    }
-    let (code, out, _) = verify(&collected);
-    assert!(code == Some(0) && out.contains("line 3: another process begins its own chain"), "{out}");
-    assert!(!out.contains("not stopped in order"), "{out}");
-    // The end of the first is missing.
-    let text = fs::read_to_string(&collected).unwrap();
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    assert_eq!(lines.len(), 4, "{text}");
-    fs::write(&collected, [lines[0], lines[2], lines[3]].concat()).unwrap();
-    let (code, out, _) = verify(&collected);
-    assert!(code == Some(0) && out.contains("line 2: started, but not stopped in order before"), "{out}");
-}
-
-#[test]
-fn somebody_elses_file_is_left_alone() {
-    let folder = Folder::file();
-    for content in ["not a log\n", "not a log", "{\"a\":1}\nnot a log"] {
-        fs::write(folder.log(), content).unwrap();
-        let (code, _, err) = outcome(&run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml"))));
-        assert!(code == Some(78) && err.contains("is no audit log"), "{err}");
-        assert_eq!(fs::read_to_string(folder.log()).unwrap(), content);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_removed_before_a_restart_is_suspected() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    for _ in 0..3 {
-        issue(&served).await.unwrap();
-    }
-    served.signal("-KILL");
-    drop(served.wait());
-    let text = fs::read_to_string(folder.log()).unwrap();
-    let rest: Vec<&str> = text.split_inclusive('\n').take(3).collect();
-    fs::write(folder.log(), rest.concat()).unwrap();
-    stop(folder.serve());
-    let (code, out, _) = verify(&folder.log());
-    assert!(code == Some(0) && out.contains("line 4: started, but not stopped in order before"), "{out}");
-}
-
 /// Whoever leaves before the answer has had an effect on Metabase all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_check_that_is_given_up_is_a_record() {
@@ -534,76 +372,6 @@ fn mistakes_in_the_section_are_named_with_their_key() {
     }
 }
 
-/// A disk of 64 KiB: a file system of its own, or, where this process may not mount one, a limit on the size of files.
-enum SmallDisk {
-    Mounted(PathBuf),
-    Limit,
-}
-
-impl SmallDisk {
-    fn at(folder: &Path) -> Self {
-        fs::create_dir(folder).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder).output();
-        if mounted.is_ok_and(|mounted| mounted.status.success()) {
-            Self::Mounted(folder.to_owned())
-        } else {
-            Self::Limit
-        }
-    }
-
-    fn serve(&self, config: &Path) -> Served {
-        match self {
-            Self::Mounted(_) => Served::start(program(&["serve", "--config"]).arg(config)),
-            Self::Limit => {
-                let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" serve --config \"$1\"";
-                let mut command = Command::new("bash");
-                command.args(["-c", limited, env!("CARGO_BIN_EXE_metabase-token-service")]).arg(config);
-                Served::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if let Self::Mounted(folder) = self {
-            let _ = Command::new("umount").arg("-l").arg(folder).status();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_keeps_tokens_back_and_room_brings_them_again() {
-    let folder = Folder::file();
-    let disk = folder.0.path().join("disk");
-    let small = SmallDisk::at(&disk);
-    let file = folder.0.path().join("mts.toml");
-    let log = disk.join("audit.jsonl");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace(&folder.log().display().to_string(), &log.display().to_string())).unwrap();
-    let served = small.serve(&file);
-    let mut received = Vec::new();
-    let refused = loop {
-        assert!(received.len() < 1000, "the disk is never full");
-        match issue(&served).await {
-            Ok(issued) => received.push(issued.token_fingerprint),
-            Err(refused) => break refused,
-        }
-    };
-    assert_eq!(refused.code(), Code::Unavailable);
-    assert!(issue(&served).await.is_err());
-    assert_eq!(verify(&log).0, Some(0));
-    // logrotate takes the file away, and the room is there again.
-    let taken = folder.0.path().join("taken.jsonl");
-    fs::copy(&log, &taken).unwrap();
-    fs::remove_file(&log).unwrap();
-    received.push(issue(&served).await.unwrap().token_fingerprint);
-    stop(served);
-    let text = fs::read_to_string(&taken).unwrap() + &fs::read_to_string(&log).unwrap();
-    assert!(received.len() > 50 && received.iter().all(|fingerprint| text.contains(fingerprint)));
-    assert_eq!((verify(&taken).0, verify(&log).0), (Some(0), Some(0)));
-}
-
 /// Whoever signals has mended something, or thinks so, and wants to know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_that_was_asked_for_and_fails_again_is_told_again() {
@@ -617,63 +385,4 @@ async fn a_reload_that_was_asked_for_and_fails_again_is_told_again() {
     folder.tells("\"succeeded\":false", 2).await;
     let log = stop(served);
     assert_eq!(log.matches("Not reloaded, the last good one stays in force: ").count(), 2, "{log}");
-}
-
-/// What `serve` would refuse, the commands that look before it say, and make nothing.
-#[test]
-fn a_sink_that_cannot_be_opened_is_found_by_config_check_and_doctor() {
-    let folder = Folder::file();
-    let file = folder.0.path().join("mts.toml");
-    let check = || outcome(&run(program(&["config", "check"]).arg(&file)));
-    assert_eq!(check().0, Some(0));
-    assert!(!folder.log().exists());
-    let missing = folder.0.path().join("none");
-    let text = fs::read_to_string(&file).unwrap();
-    let log = folder.log().display().to_string();
-    let elsewhere = missing.join("audit.jsonl").display().to_string();
-    let receiver = missing.with_extension("sock").display().to_string();
-    for (sink, rule, code) in [
-        (
-            format!("{{ file = \"{elsewhere}\" }}"),
-            format!("the folder {} does not exist: create it", missing.display()),
-            78,
-        ),
-        (format!("{{ file = \"{}\" }}", folder.0.path().display()), "must be a regular file".to_owned(), 78),
-        (format!("{{ syslog = \"{receiver}\" }}"), "nobody receives there: start the receiver".to_owned(), 1),
-    ] {
-        fs::write(&file, text.replace(&format!("{{ file = \"{log}\" }}"), &sink)).unwrap();
-        let (found, out, err) = check();
-        assert_eq!((found, out.as_str()), (Some(78), ""), "{err}");
-        assert!(err.contains("audit.sink: ") && err.contains(&rule), "{err}");
-        let (found, out, _) = outcome(&run(program(&["doctor", "--config"]).arg(&file)));
-        assert!(
-            found == Some(3) && out.contains("  fail  audit          audit.sink: ") && out.contains(&rule),
-            "{out}"
-        );
-        let (found, _, err) = outcome(&run(program(&["serve", "--config"]).arg(&file)));
-        assert!(found == Some(code) && err.contains(&rule), "{err}");
-    }
-    assert!(!missing.exists());
-}
-
-#[test]
-fn standard_output_holds_records_and_nothing_else_and_json_logs_are_json() {
-    for format in ["text", "json"] {
-        let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
-        let out = folder.log();
-        let mut serve = program(&["serve", "--log-format", format, "--config"]);
-        let serve = serve.arg(folder.0.path().join("mts.toml")).stdout(File::create(&out).unwrap());
-        let mut child = serve.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let last = if format == "text" { "ready" } else { "\"Serving\"" };
-        let announced: Vec<String> = lines.by_ref().take_while(|line| !line.contains(last)).collect();
-        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-        let logged: Vec<String> = lines.collect();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{logged:?}");
-        let is_json = |line: &String| serde_json::from_str::<Value>(line).is_ok();
-        assert_eq!(announced.iter().chain(&logged).all(is_json), format == "json", "{announced:?} {logged:?}");
-        let events: Vec<_> = records(&out).iter().map(|record| record["event"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(events, ["log_opened", "log_closed"]);
-        assert_eq!(verify(&out).0, Some(0));
-    }
 }

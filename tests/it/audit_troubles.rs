@@ -3,18 +3,21 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use metabase_token_service::transport::proto::{
     IssueMetabaseTokenRequest, metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
 
 use crate::{
-    audit::{Folder, issue, of, records, stop, verify},
-    harness::{Killed, Served, ada, program, until},
+    audit::{Folder, client, issue, issue_with, of, records, stop, verify},
+    harness::{Killed, Served, ada, outcome, program, run, until},
     metrics::get_blocking,
 };
 
@@ -77,4 +80,159 @@ async fn that_something_was_cut_off_is_on_record_although_the_disk_was_full_at_f
     stop(served);
     assert_eq!(of(&records(&folder.log()), "log_repaired")[0]["cut_bytes"], 13);
     assert_eq!((verify(&taken).0, verify(&folder.log()).0), (Some(0), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_record_is_cut_off_at_the_next_start() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    issue(&served).await.unwrap();
+    stop(served);
+    let mut torn = fs::read(folder.log()).unwrap();
+    torn.extend_from_slice(b"{\"time\":\"2026");
+    fs::write(folder.log(), torn).unwrap();
+    let served = folder.serve();
+    issue(&served).await.unwrap();
+    assert!(stop(served).contains("in the midst of a record"));
+    assert_eq!(of(&records(&folder.log()), "log_repaired")[0]["cut_bytes"], 13);
+    assert_eq!(verify(&folder.log()).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    issue(&served).await.unwrap();
+    // Somebody else's file, a folder, in place of the log.
+    fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
+    fs::create_dir(folder.log()).unwrap();
+    // One, which a task writes, and many on one connection, which that writes itself.
+    let many = async || join_all(std::iter::repeat_n(client(&served).await, 64).map(issue_with)).await;
+    let mut all_refused = many().await;
+    all_refused.push(issue(&served).await);
+    for refused in all_refused {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "AUDIT_UNAVAILABLE");
+        assert!(details.retry_info().is_some());
+    }
+    fs::remove_dir(folder.log()).unwrap();
+    assert!(many().await.iter().all(Result::is_ok));
+    let log = stop(served);
+    assert_eq!(log.matches("The audit log cannot be written").count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains("The audit log cannot be written")).unwrap();
+    assert!(line.contains(folder.log().to_str().unwrap()), "{line}");
+    assert_eq!(log.matches("The audit log is written again").count(), 1, "{log}");
+    assert_eq!(of(&records(&folder.log()), "token_issued").len(), 64);
+    assert_eq!(verify(&folder.log()).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_another_process_is_not_written() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    let second = run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml")));
+    let (code, _, err) = outcome(&second);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("audit.sink: ") && err.contains("another process writes it"), "{err}");
+    stop(served);
+}
+
+#[test]
+fn somebody_elses_file_is_left_alone() {
+    let folder = Folder::file();
+    for content in ["not a log\n", "not a log", "{\"a\":1}\nnot a log"] {
+        fs::write(folder.log(), content).unwrap();
+        let (code, _, err) = outcome(&run(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml"))));
+        assert!(code == Some(78) && err.contains("is no audit log"), "{err}");
+        assert_eq!(fs::read_to_string(folder.log()).unwrap(), content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_before_a_restart_is_suspected() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    for _ in 0..3 {
+        issue(&served).await.unwrap();
+    }
+    served.signal("-KILL");
+    drop(served.wait());
+    let text = fs::read_to_string(folder.log()).unwrap();
+    let rest: Vec<&str> = text.split_inclusive('\n').take(3).collect();
+    fs::write(folder.log(), rest.concat()).unwrap();
+    stop(folder.serve());
+    let (code, out, _) = verify(&folder.log());
+    assert!(code == Some(0) && out.contains("line 4: started, but not stopped in order before"), "{out}");
+}
+
+/// A disk of 64 KiB: a file system of its own, or, where this process may not mount one, a limit on the size of files.
+enum SmallDisk {
+    Mounted(PathBuf),
+    Limit,
+}
+
+impl SmallDisk {
+    fn at(folder: &Path) -> Self {
+        fs::create_dir(folder).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder).output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            Self::Mounted(folder.to_owned())
+        } else {
+            Self::Limit
+        }
+    }
+
+    fn serve(&self, config: &Path) -> Served {
+        match self {
+            Self::Mounted(_) => Served::start(program(&["serve", "--config"]).arg(config)),
+            Self::Limit => {
+                let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" serve --config \"$1\"";
+                let mut command = Command::new("bash");
+                command.args(["-c", limited, env!("CARGO_BIN_EXE_metabase-token-service")]).arg(config);
+                Served::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if let Self::Mounted(folder) = self {
+            let _ = Command::new("umount").arg("-l").arg(folder).status();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_keeps_tokens_back_and_room_brings_them_again() {
+    let folder = Folder::file();
+    let disk = folder.0.path().join("disk");
+    let small = SmallDisk::at(&disk);
+    let file = folder.0.path().join("mts.toml");
+    let log = disk.join("audit.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(&folder.log().display().to_string(), &log.display().to_string())).unwrap();
+    let served = small.serve(&file);
+    let mut received = Vec::new();
+    let refused = loop {
+        assert!(received.len() < 1000, "the disk is never full");
+        match issue(&served).await {
+            Ok(issued) => received.push(issued.token_fingerprint),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(issue(&served).await.is_err());
+    assert_eq!(verify(&log).0, Some(0));
+    // logrotate takes the file away, and the room is there again.
+    let taken = folder.0.path().join("taken.jsonl");
+    fs::copy(&log, &taken).unwrap();
+    fs::remove_file(&log).unwrap();
+    received.push(issue(&served).await.unwrap().token_fingerprint);
+    stop(served);
+    let text = fs::read_to_string(&taken).unwrap() + &fs::read_to_string(&log).unwrap();
+    assert!(received.len() > 50 && received.iter().all(|fingerprint| text.contains(fingerprint)));
+    assert_eq!((verify(&taken).0, verify(&log).0), (Some(0), Some(0)));
 }

@@ -5,6 +5,7 @@
 mod accounts;
 mod architecture;
 mod audit;
+mod audit_sinks;
 mod audit_troubles;
 mod auth_status;
 mod authentication;
