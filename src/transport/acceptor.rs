@@ -81,23 +81,18 @@ pub fn tcp(listener: TcpListener, tls: Option<Arc<CurrentTls>>, admission: Admis
             };
             let (config, accepted) = (tls.current(), accepted.clone());
             let metrics = Arc::clone(&admission.metrics);
-            let mut under_way = handshakes.begin(admitted).await;
+            let (under_way, superseded) = handshakes.begin(admitted).await;
             tokio::spawn(async move {
                 let handshake = async {
-                    let hello = tokio::select! {
-                        biased; // Finished work wins over a newcomer.
-                        hello = LazyConfigAcceptor::new(Acceptor::default(), stream) => hello,
-                        () = under_way.superseded() => return None,
-                    };
-                    let hello = match hello {
-                        Ok(hello) => hello,
-                        Err(error) => return Some(Err(error)),
-                    };
+                    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
                     under_way.greeted();
+                    hello.into_stream(config).await
+                };
+                let handshake = async {
                     tokio::select! {
-                        biased;
-                        done = hello.into_stream(config) => Some(done),
-                        () = under_way.superseded() => None,
+                        biased; // Finished work wins over a newcomer.
+                        done = handshake => Some(done),
+                        _ = superseded => None,
                     }
                 };
                 let done = timeout(HANDSHAKE_TIMEOUT, handshake).await;

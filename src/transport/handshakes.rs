@@ -66,8 +66,12 @@ impl Handshakes {
         Self { most, grace: GRACE, under_way: Mutex::default(), ended: Notify::new() }
     }
 
-    /// One more. If no connection more can be accepted after it, or too many are under way, another gives way, now or in a moment.
-    pub(super) async fn begin(self: &Arc<Self>, admitted: Admitted) -> UnderWayHandshake {
+    /// One more, and what resolves when it has to give way. If no connection more can be accepted after it, or too many are under way,
+    /// another gives way, now or in a moment.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        admitted: Admitted,
+    ) -> (UnderWayHandshake, oneshot::Receiver<Infallible>) {
         while let Err(moment) = self.make_room(&admitted) {
             let _ = timeout(moment, self.ended.notified()).await;
         }
@@ -76,7 +80,7 @@ impl Handshakes {
         let number = under_way.next;
         under_way.next += 1;
         under_way.silent.insert(number, Place { since: Instant::now(), _wanted: wanted, admitted });
-        UnderWayHandshake { number, unwanted, handshakes: Arc::clone(self) }
+        (UnderWayHandshake { number, handshakes: Arc::clone(self) }, unwanted)
     }
 
     /// The error is the time after which somebody gives way.
@@ -110,7 +114,6 @@ impl Handshakes {
 #[derive(Debug)]
 pub(super) struct UnderWayHandshake {
     number: u64,
-    unwanted: oneshot::Receiver<Infallible>,
     handshakes: Arc<Handshakes>,
 }
 
@@ -121,11 +124,6 @@ impl UnderWayHandshake {
         if let Some(place) = under_way.silent.remove(&self.number) {
             under_way.greeted.insert(self.number, Place { since: Instant::now(), ..place });
         }
-    }
-
-    /// Resolves when it has to give way.
-    pub(super) async fn superseded(&mut self) {
-        let _ = (&mut self.unwanted).await;
     }
 
     /// It is done; none = it has given way before.
@@ -176,7 +174,7 @@ mod tests {
         all.push(next().await);
         assert_eq!(given_way(&mut all), [0]);
         // What is done makes room among the handshakes, and stays a connection.
-        let mut connections = vec![all.remove(1).done().unwrap()];
+        let mut connections = vec![all.remove(1).0.done().unwrap()];
         all.push(next().await);
         assert_eq!(given_way(&mut all), [0]);
         // All the room but one place is taken: the last is never given away for good.
@@ -186,7 +184,7 @@ mod tests {
         drop(connections.pop());
         all.push(next().await);
         assert_eq!(given_way(&mut all), [0, 1]);
-        assert!(all.remove(1).done().is_none());
+        assert!(all.remove(1).0.done().is_none());
         assert!(admission.admit().is_some());
     }
 
@@ -200,15 +198,15 @@ mod tests {
             for _ in 0..16 {
                 all.push(next().await);
             }
-            all.iter().filter(|one| one.number != 5).for_each(UnderWayHandshake::greeted);
+            all.iter().filter(|(one, _)| one.number != 5).for_each(|(one, _)| one.greeted());
             all.push(next().await);
             assert_eq!(given_way(&mut all), [5]);
-            all[16].greeted();
+            all[16].0.greeted();
             // All have said hello: one that ends makes room, and otherwise the oldest goes when it has had its moment.
             let mut newest = pin!(next());
             if grace == NEVER {
                 assert!(newest.as_mut().now_or_never().is_none());
-                assert!(all.pop().unwrap().done().is_some());
+                assert!(all.pop().unwrap().0.done().is_some());
             }
             let _newest = newest.await;
             assert_eq!(given_way(&mut all), gone);
@@ -225,7 +223,7 @@ mod tests {
             all.push(next().await);
         }
         // Even where others have said hello long ago.
-        all[3].greeted();
+        all[3].0.greeted();
         let mut newest = pin!(next());
         assert!(newest.as_mut().now_or_never().is_none());
         drop(all.remove(7));
@@ -233,10 +231,10 @@ mod tests {
         assert_eq!(given_way(&mut all), [0_usize; 0]);
     }
 
-    fn given_way(all: &mut [UnderWayHandshake]) -> Vec<usize> {
+    fn given_way(all: &mut [(UnderWayHandshake, oneshot::Receiver<Infallible>)]) -> Vec<usize> {
         let mut given = Vec::new();
-        for (index, one) in all.iter_mut().enumerate() {
-            if one.unwanted.try_recv() == Err(TryRecvError::Closed) {
+        for (index, (_, superseded)) in all.iter_mut().enumerate() {
+            if superseded.try_recv() == Err(TryRecvError::Closed) {
                 given.push(index);
             }
         }
