@@ -1,8 +1,8 @@
 //! An audit log whose place gives trouble: what is told, and that it goes on by itself.
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _},
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -20,6 +20,19 @@ use crate::{
     harness::{Killed, Served, ada, outcome, program, run, until},
     metrics::get_blocking,
 };
+
+/// As a process that died in the midst of a record leaves the log: with 13 bytes of it.
+fn tear(folder: &Folder) {
+    File::options().append(true).open(folder.log()).unwrap().write_all(b"{\"time\":\"2026").unwrap();
+}
+
+/// A service that may write no file beyond so many KiB.
+fn with_small_files(kib: u32, config: &Path) -> Served {
+    let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" serve --config \"$1\"");
+    let mut command = Command::new("bash");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_metabase-token-service")]).arg(config);
+    Served::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
 
 /// Standard output that nobody reads: a pipe that is full makes the write wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,14 +77,8 @@ async fn that_something_was_cut_off_is_on_record_although_the_disk_was_full_at_f
         issue(&served).await.unwrap();
     }
     stop(served);
-    let mut torn = fs::read(folder.log()).unwrap();
-    torn.extend_from_slice(b"{\"time\":\"2026");
-    fs::write(folder.log(), torn).unwrap();
-    // No file may be longer than 4 KiB.
-    let mut limited = Command::new("bash");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" serve --config \"$1\""]);
-    limited.arg(env!("CARGO_BIN_EXE_metabase-token-service")).arg(folder.0.path().join("mts.toml"));
-    let served = Served::start(limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    tear(&folder);
+    let served = with_small_files(4, &folder.0.path().join("mts.toml"));
     assert_eq!(issue(&served).await.unwrap_err().code(), Code::Unavailable);
     // logrotate takes the file away, and the room is there again.
     let taken = folder.0.path().join("taken.jsonl");
@@ -88,9 +95,7 @@ async fn a_torn_record_is_cut_off_at_the_next_start() {
     let served = folder.serve();
     issue(&served).await.unwrap();
     stop(served);
-    let mut torn = fs::read(folder.log()).unwrap();
-    torn.extend_from_slice(b"{\"time\":\"2026");
-    fs::write(folder.log(), torn).unwrap();
+    tear(&folder);
     let served = folder.serve();
     issue(&served).await.unwrap();
     assert!(stop(served).contains("in the midst of a record"));
@@ -187,12 +192,7 @@ impl SmallDisk {
     fn serve(&self, config: &Path) -> Served {
         match self {
             Self::Mounted(_) => Served::start(program(&["serve", "--config"]).arg(config)),
-            Self::Limit => {
-                let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" serve --config \"$1\"";
-                let mut command = Command::new("bash");
-                command.args(["-c", limited, env!("CARGO_BIN_EXE_metabase-token-service")]).arg(config);
-                Served::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
-            }
+            Self::Limit => with_small_files(64, config),
         }
     }
 }

@@ -21,7 +21,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    harness::{CONFIG, FOR_EVER, SECRET, Served, TestServer, config_dir, program},
+    harness::{CONFIG, FOR_EVER, SECRET, Served, TestServer, config_dir, program, until},
     limits::{
         PREFACE, SETTINGS, connect, has_goaway, is_unprocessed, never_complete, request, told_until_closed, with_limits,
     },
@@ -67,8 +67,8 @@ async fn a_second_signal_that_cuts_something_off_is_no_clean_end() {
     let text = with_drain(&with_limits("deadline = \"5m\", body_timeout = \"5m\""), "announce_delay = \"5m\"");
     let server = TestServer::with(&text).await;
     let _held = never_complete(connect(&server).await).await;
-    let in_flight = async { while !get(&server.metrics, "/metrics").await.contains("rpcs_in_flight 1\n") {} };
-    assert!(timeout(FOR_EVER, in_flight).await.is_ok());
+    let is_in_flight = async || get(&server.metrics, "/metrics").await.contains("rpcs_in_flight 1\n");
+    until("an RPC in flight", is_in_flight).await;
     server.stop.drain.cancel();
     server.stop.abort.cancel();
     assert!(server.ended().await.unwrap_err().to_string().contains("second signal"));
@@ -84,8 +84,8 @@ async fn after_goaway_probes_are_answered_until_what_is_in_flight_is_finished() 
     let held = never_complete(connect(&server).await).await;
     let mut idle = TcpStream::connect(&server.grpc).await.unwrap();
     idle.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-    let in_flight = async { while !get(&server.metrics, "/metrics").await.contains("rpcs_in_flight 1\n") {} };
-    assert!(timeout(FOR_EVER, in_flight).await.is_ok());
+    let is_in_flight = async || get(&server.metrics, "/metrics").await.contains("rpcs_in_flight 1\n");
+    until("an RPC in flight", is_in_flight).await;
     server.stop.drain.cancel();
     assert!(has_goaway(&told_until_closed(&mut idle).await));
     assert_alive_and_not_ready(&server).await;

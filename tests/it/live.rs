@@ -6,7 +6,6 @@ use metabase_token_service::transport::proto::{
     AuthStatus, AuthStatusReason, CheckAuthStatusRequest, CheckAuthStatusResponse, IssueMetabaseTokenRequest,
     check_auth_status_request::Credential,
 };
-use tokio::time::timeout;
 use tonic::{Code, Request};
 
 use crate::{
@@ -173,20 +172,10 @@ async fn a_check_that_is_given_up_ends_its_session_all_the_same() {
     pair.metabase.set(|settings| settings.fault = Fault::DeleteFails(1));
     let (mut client, request) = (pair.service.client.clone(), live(Credential::Jwt(pair.token().await)));
     let check = tokio::spawn(async move { client.check_auth_status(request).await });
-    let is_signed_in = async {
-        while pair.metabase.sessions_ever() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_mins(1), is_signed_in).await.unwrap();
+    until("a session", async || pair.metabase.sessions_ever() > 0).await;
     check.abort();
     assert!(check.await.unwrap_err().is_cancelled());
-    let is_ended = async {
-        while pair.metabase.live_sessions() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_mins(1), is_ended).await.unwrap();
+    until("the session is ended", async || pair.metabase.live_sessions() == 0).await;
 }
 
 #[tokio::test]
