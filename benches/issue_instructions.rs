@@ -9,12 +9,18 @@
 
 #[path = "issue/mod.rs"]
 mod issue;
-#[path = "issue/raw_client.rs"]
+#[path = "busy/raw_client.rs"]
 mod raw_client;
 #[path = "issue/variant.rs"]
 mod variant;
 
-use std::{env, net::SocketAddr, process::ExitCode, sync::Arc, thread};
+use std::{
+    env,
+    net::{SocketAddr, TcpStream},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
 
 use metabase_token_service::{
     adapters::{account_store, clock::SystemClock, load_generation},
@@ -58,9 +64,12 @@ async fn server(variant: Variant, count: usize) {
     };
     let (finished, is_finished) = oneshot::channel();
     let client = thread::spawn(move || {
-        let mut client = RawClient::connect(address, variant.headers(), &variant::message().encode_to_vec());
+        let message = variant::message().encode_to_vec();
+        let stream = TcpStream::connect(address).expect("connected");
+        stream.set_nodelay(true).expect("a TCP connection");
+        let mut client = RawClient::open(stream, "http", variant.headers(), &message);
         for _ in 0..count {
-            client.ask();
+            client.ask(&message);
         }
         finished.send(())
     });

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         account::{AccountId, AccountRules, Findings, OnStoreFailure, OneAccount, PersonId, Use},
         policy::Permit,
-        secret::PseudonymKey,
+        secret::AccountKey,
         time::UnixTime,
     },
     telemetry::AccountMetrics,
@@ -85,7 +85,7 @@ const NOT_CHECKED: &str = "not_checked";
 
 /// The guard.
 pub struct Accounts {
-    key: PseudonymKey,
+    key: AccountKey,
     rules: AccountRules,
     on_failure: OnStoreFailure,
     store: Arc<dyn AccountStore>,
@@ -96,7 +96,7 @@ impl Accounts {
     /// Keeps hashes under `key` in `store`, and counts in `metrics`.
     #[must_use]
     pub fn new(
-        key: PseudonymKey,
+        key: AccountKey,
         rules: AccountRules,
         on_failure: OnStoreFailure,
         store: Arc<dyn AccountStore>,

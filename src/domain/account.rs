@@ -5,7 +5,7 @@ mod tokens;
 use std::{fmt, hash, num::NonZeroU32};
 
 pub use self::tokens::Tokens;
-use super::{secret::PseudonymKey, time::UnixTime};
+use super::{secret::AccountKey, time::UnixTime};
 
 /// What an instance does about an account that several people share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,31 +41,28 @@ impl OneAccount {
 
 /// Stands for an account: a keyed hash of the instance, the user directory and the e-mail address.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct AccountId([u8; PseudonymKey::LEN]);
+pub struct AccountId([u8; AccountKey::LEN]);
 
 /// Stands for a person: a keyed hash of the user directory and the backend's identifier, byte by byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PersonId([u8; PseudonymKey::LEN]);
-
-/// Of what is hashed; another version knows nobody of the earlier one.
-const VERSION: &[u8] = b"mts account 1";
+pub struct PersonId([u8; AccountKey::LEN]);
 
 impl AccountId {
     /// `email` is in lower case, as Metabase compares.
     #[must_use]
-    pub fn new(key: &PseudonymKey, instance: &str, directory: &str, email: &str) -> Self {
-        Self(key.digest(&[VERSION, b"account", instance.as_bytes(), directory.as_bytes(), email.as_bytes()]))
+    pub fn new(key: &AccountKey, instance: &str, directory: &str, email: &str) -> Self {
+        Self(key.account(&[instance, directory, email]))
     }
 
     /// A made-up one.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; PseudonymKey::LEN]) -> Self {
+    pub const fn from_bytes(bytes: [u8; AccountKey::LEN]) -> Self {
         Self(bytes)
     }
 
     /// The bytes, which are as good as random to whoever does not hold the key.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; PseudonymKey::LEN] {
+    pub const fn as_bytes(&self) -> &[u8; AccountKey::LEN] {
         &self.0
     }
 }
@@ -73,19 +70,19 @@ impl AccountId {
 impl PersonId {
     /// The identifier counts as it is: what the backend tells apart is not the same person here.
     #[must_use]
-    pub fn new(key: &PseudonymKey, directory: &str, id: &str) -> Self {
-        Self(key.digest(&[VERSION, b"person", directory.as_bytes(), id.as_bytes()]))
+    pub fn new(key: &AccountKey, directory: &str, id: &str) -> Self {
+        Self(key.person(&[directory, id]))
     }
 
     /// A made-up one.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; PseudonymKey::LEN]) -> Self {
+    pub const fn from_bytes(bytes: [u8; AccountKey::LEN]) -> Self {
         Self(bytes)
     }
 
     /// The bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; PseudonymKey::LEN] {
+    pub const fn as_bytes(&self) -> &[u8; AccountKey::LEN] {
         &self.0
     }
 }

@@ -1,5 +1,6 @@
 //! The key material shared with one Metabase instance, and the mistakes that are refused at the door.
 
+mod account_key;
 mod look_alikes;
 mod password;
 mod pseudonym;
@@ -11,6 +12,7 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use self::{
+    account_key::AccountKey,
     look_alikes::LookAlike,
     password::{Password, UnusablePassword},
     pseudonym::PseudonymKey,

@@ -1,8 +1,11 @@
 //! Bindings in this process: bounded, the longest unused forgotten first, gone with the process.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use super::sharded::{SHARDS, Shard, Sharded};
+use super::sharded::{Shard, Sharded};
 use crate::{
     application::accounts::{AccountStore, Applied},
     domain::{
@@ -18,7 +21,8 @@ const CLEARED: usize = 2;
 /// Remembers in memory.
 pub struct MemoryStore {
     bindings: Sharded<AccountId, Binding>,
-    /// For the bindings of one shard.
+    /// Bindings in all shards.
+    count: AtomicUsize,
     room: usize,
     metrics: AccountMetrics,
 }
@@ -27,7 +31,7 @@ impl MemoryStore {
     /// Room for `max_bindings`, and at least one in each of 64 parts.
     #[must_use]
     pub fn new(max_bindings: usize, metrics: AccountMetrics) -> Self {
-        Self { bindings: Sharded::new(), room: max_bindings.div_ceil(SHARDS), metrics }
+        Self { bindings: Sharded::new(), count: AtomicUsize::new(0), room: max_bindings, metrics }
     }
 
     fn decide(&self, asked: &Use, rules: AccountRules, now: UnixTime) -> Findings {
@@ -47,23 +51,30 @@ impl MemoryStore {
         let (binding, findings) = Binding::new(asked, rules, now);
         shard.insert(asked.account, binding);
         self.metrics.bound();
-        self.make_room(&mut shard, rules, now);
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.make_room(&mut shard, count, rules, now);
         findings
     }
 
-    fn make_room(&self, shard: &mut Shard<AccountId, Binding>, rules: AccountRules, now: UnixTime) {
+    /// After one that is new has been put in, with which there are `count`.
+    fn make_room(&self, shard: &mut Shard<AccountId, Binding>, mut count: usize, rules: AccountRules, now: UnixTime) {
         for _ in 0..CLEARED {
             let Some(oldest) = shard.oldest() else { return };
             if !oldest.has_expired(rules, now) {
                 break;
             }
-            shard.forget_oldest();
+            count = self.forget_oldest(shard);
             self.metrics.expired();
         }
-        if shard.len() > self.room {
-            shard.forget_oldest();
+        if count > self.room && shard.len() > 1 {
+            self.forget_oldest(shard);
             self.metrics.evicted();
         }
+    }
+
+    fn forget_oldest(&self, shard: &mut Shard<AccountId, Binding>) -> usize {
+        shard.forget_oldest();
+        self.count.fetch_sub(1, Ordering::Relaxed) - 1
     }
 }
 
@@ -119,7 +130,7 @@ mod tests {
     #[test]
     fn a_full_store_forgets_what_its_holder_has_not_used_for_longest() {
         let metrics = Metrics::default();
-        let store = MemoryStore::new(3 * SHARDS, metrics.accounts.clone());
+        let store = MemoryStore::new(3, metrics.accounts.clone());
         for account in 1..=3 {
             decide(&store, &asked(account, 1), RULES, 0);
         }
@@ -135,9 +146,31 @@ mod tests {
     }
 
     #[test]
+    fn the_room_is_that_of_all_shards_and_a_new_account_has_some() {
+        let metrics = Metrics::default();
+        let store = MemoryStore::new(100, metrics.accounts.clone());
+        let counted = |bindings, evictions| {
+            let text = metrics.encode();
+            text.contains(&format!("account_bindings {bindings}\n"))
+                && text.contains(&format!("account_evictions_total {evictions}\n"))
+        };
+        // Of one shard.
+        for account in 1..=100 {
+            decide(&store, &asked(account, 1), RULES, 0);
+        }
+        assert!(counted(100, 0));
+        decide(&store, &asked(101, 1), RULES, 0);
+        assert!(counted(100, 1));
+        // Of a shard that has no other.
+        let elsewhere = Use { account: AccountId::from_bytes([1; 16]), ..asked(1, 1) };
+        decide(&store, &elsewhere, RULES, 0);
+        assert!(decide(&store, &Use { person: PersonId::from_bytes([9; 16]), ..elsewhere }, RULES, 0).other_person);
+    }
+
+    #[test]
     fn expired_bindings_make_room_and_are_no_loss() {
         let metrics = Metrics::default();
-        let store = MemoryStore::new(1000 * SHARDS, metrics.accounts.clone());
+        let store = MemoryStore::new(1000, metrics.accounts.clone());
         for account in 1..=100 {
             decide(&store, &asked(account, 1), RULES, 0);
         }

@@ -35,8 +35,8 @@ pub(crate) fn assert_follows_model<S>(
         let (mut store, mut at) = (new_store(), start);
         for step in steps {
             at += step.after;
-            let account = AccountId::from_bytes([step.account; PseudonymKey::LEN]);
-            let person = PersonId::from_bytes([step.person; PseudonymKey::LEN]);
+            let account = AccountId::from_bytes([step.account; AccountKey::LEN]);
+            let person = PersonId::from_bytes([step.person; AccountKey::LEN]);
             let asked = Use { account, person, is_enforced: step.is_enforced };
             let found = decide(&mut store, &asked, rules, UnixTime::from_seconds(at));
             let found = (found.other_person, found.too_many_tokens);
@@ -70,7 +70,7 @@ proptest! {
         other in ("[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}"),
     ) {
         let secret = crate::domain::secret::SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
-        let key = PseudonymKey::new(&secret);
+        let key = AccountKey::new(&secret);
         let account = |(instance, directory, email): &(String, String, String)| AccountId::new(&key, instance, directory, email);
         let person = |(directory, id, _): &(String, String, String)| PersonId::new(&key, directory, id);
         prop_assert_eq!(account(&one) == account(&other), one == other);

@@ -3,8 +3,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use super::*;
 use crate::domain::secret::SharedSecret;
 
-fn key() -> PseudonymKey {
-    PseudonymKey::new(&SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap())
+fn key() -> AccountKey {
+    AccountKey::new(&SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap())
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub struct PseudonymKey(hmac::Key);
 
 impl PseudonymKey {
     /// Bytes of a pseudonym: with 2^32 people, two share one in less than one case in 2^64.
-    pub const LEN: usize = 16;
+    const LEN: usize = 16;
 
     /// The secret has no other use: with the key of tokens, pseudonyms would be signatures.
     #[must_use]
@@ -25,21 +25,6 @@ impl PseudonymKey {
     pub fn pseudonym(&self, kind: &str, text: &str) -> String {
         let tag = hmac::sign(&self.0, &[kind.as_bytes(), &[0], text.as_bytes()].concat());
         HEXLOWER.encode(&tag.as_ref()[..Self::LEN])
-    }
-
-    /// The first 128 bits of the HMAC-SHA256 of all parts, each behind its length in four bytes, so that no two lists of parts are
-    /// hashed as the same text.
-    #[must_use]
-    pub fn digest(&self, parts: &[&[u8]]) -> [u8; Self::LEN] {
-        let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + size_of::<u32>()).sum());
-        for part in parts {
-            text.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            text.extend(*part);
-        }
-        let mut out = [0; Self::LEN];
-        // At once: every step of a context costs its own check of the module's state.
-        out.copy_from_slice(&hmac::sign(&self.0, &text).as_ref()[..Self::LEN]);
-        out
     }
 }
 

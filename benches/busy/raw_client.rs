@@ -1,0 +1,182 @@
+//! As little of an HTTP/2 client (RFC 9113, RFC 7541) as can ask for tokens: what it costs must not hide what the server costs.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Result, Write};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PATH: &str = "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+/// Bytes that every message with a token has more of.
+const LEAST: u32 = 200;
+/// Bytes of messages after which the server is told that there is room for as many again: half of what there is.
+const MOST_UNTOLD: u32 = 1 << 30;
+
+/// What a connection goes over.
+pub(crate) trait Transport: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Transport for T {}
+
+/// A connection.
+pub(crate) struct RawClient {
+    pub(crate) stream: BufReader<Box<dyn Transport>>,
+    /// The headers of a request, which are in the server's table by now.
+    headers: Vec<u8>,
+    next_stream: u32,
+    /// Of answers, since the server was told last that there is room for as many again.
+    received: u32,
+}
+
+/// Of a transport that does not block.
+fn at_once(mut attempt: impl FnMut() -> Result<usize>) -> Result<usize> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) => return Err(ErrorKind::ConnectionAborted.into()),
+            done => return done,
+        }
+    }
+}
+
+/// What came.
+pub(crate) enum Frame {
+    /// A message that is long enough for one. A refusal has none.
+    Token,
+    /// The end of an answer.
+    End,
+    Other,
+}
+
+impl RawClient {
+    /// Asks once over `transport`, for a token.
+    pub(crate) fn open(
+        transport: impl Transport + 'static,
+        scheme: &str,
+        headers: &[(&str, &str)],
+        message: &[u8],
+    ) -> Self {
+        // A message may be longer than what the transport gives at once, and several may come at once.
+        let stream = BufReader::with_capacity(65_536, Box::new(transport) as Box<dyn Transport>);
+        let mut all = vec![(":path", PATH), (":authority", "localhost")];
+        all.extend([("content-type", "application/grpc"), ("te", "trailers")]);
+        all.extend(headers);
+        // :method POST and :scheme stand in the static table; the others go into the dynamic one, the last to 62.
+        let scheme = if scheme == "https" { 0x87 } else { 0x86 };
+        let (mut first, mut later) = (vec![0x83, scheme], vec![0x83, scheme]);
+        for (index, (name, value)) in all.iter().enumerate() {
+            first.push(0x40);
+            for text in [name, value] {
+                first.push(u8::try_from(text.len()).ok().filter(|len| *len < 127).expect("short"));
+                first.extend(text.as_bytes());
+            }
+            later.push(0x80 | u8::try_from(61 + all.len() - index).expect("few"));
+        }
+        let mut client = Self { stream, headers: first, next_stream: 1, received: 0 };
+        let mut begin = PREFACE.to_vec();
+        begin.extend(frame(SETTINGS, 0, &[]));
+        begin.extend(frame(WINDOW_UPDATE, 0, &(i32::MAX.unsigned_abs() - 65_535).to_be_bytes()));
+        client.send(&begin);
+        client.ask(message);
+        client.headers = later;
+        client
+    }
+
+    /// Asks once.
+    pub(crate) fn ask(&mut self, message: &[u8]) {
+        let mut request = Vec::with_capacity(64 + message.len());
+        self.put_request(message, &mut request);
+        self.send(&request);
+        let mut tokens = 0;
+        loop {
+            match self.receive() {
+                Frame::Token => tokens += 1,
+                Frame::End => break,
+                Frame::Other => {}
+            }
+        }
+        assert_eq!(tokens, 1, "the answer is a token");
+    }
+
+    /// Both frames of the next request.
+    pub(crate) fn put_request(&mut self, message: &[u8], to: &mut Vec<u8>) {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        put_frame(HEADERS, END_HEADERS, stream, &[&self.headers], to);
+        let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+        put_frame(DATA, END_STREAM, stream, &[&[0], &length, message], to);
+    }
+
+    /// Waits for the next frame.
+    pub(crate) fn receive(&mut self) -> Frame {
+        let [a, b, c, kind, flags, ..] = self.take::<9>();
+        let length = u32::from_be_bytes([0, a, b, c]);
+        match (kind, flags) {
+            (PING, 0) => {
+                let payload = self.take::<8>();
+                self.send(&frame(PING, ACK, &payload));
+                return Frame::Other;
+            }
+            (DATA, _) => {
+                self.skip(length as usize);
+                self.received += length;
+                if self.received > MOST_UNTOLD {
+                    let again = std::mem::take(&mut self.received);
+                    self.send(&frame(WINDOW_UPDATE, 0, &again.to_be_bytes()));
+                }
+                return if length > LEAST { Frame::Token } else { Frame::Other };
+            }
+            _ => self.skip(length as usize),
+        }
+        match (kind, flags) {
+            (HEADERS, flags) if flags & END_STREAM != 0 => return Frame::End,
+            (SETTINGS, 0) => self.send(&frame(SETTINGS, ACK, &[])),
+            _ => {}
+        }
+        Frame::Other
+    }
+
+    fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
+        let (mut taken, mut len) = ([0; LEN], 0);
+        while len < LEN {
+            len += at_once(|| self.stream.read(&mut taken[len..])).expect("the server goes on");
+        }
+        taken
+    }
+
+    fn skip(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let skipped = at_once(|| self.stream.fill_buf().map(<[u8]>::len)).expect("the server goes on").min(bytes);
+            self.stream.consume(skipped);
+            bytes -= skipped;
+        }
+    }
+
+    pub(crate) fn send(&mut self, mut bytes: &[u8]) {
+        let stream = self.stream.get_mut();
+        while !bytes.is_empty() {
+            bytes = &bytes[at_once(|| stream.write(bytes)).expect("sent")..];
+        }
+        at_once(|| stream.flush().map(|()| 1)).expect("sent");
+    }
+}
+
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_frame(kind, flags, 0, &[payload], &mut frame);
+    frame
+}
+
+fn put_frame(kind: u8, flags: u8, stream: u32, payload: &[&[u8]], to: &mut Vec<u8>) {
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    let [_, length @ ..] = u32::try_from(length).expect("short").to_be_bytes();
+    to.extend(length);
+    to.extend([kind, flags]);
+    to.extend(stream.to_be_bytes());
+    to.extend(payload.iter().copied().flatten());
+}
