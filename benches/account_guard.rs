@@ -132,8 +132,8 @@ fn main() -> ExitCode {
     println!("a million bindings in memory take {} MB: {bytes} bytes each", bytes * BINDINGS as u64 / 1_000_000);
     let places = Places::take();
     let production = Production::prepare();
-    let dir = production.dir().display().to_string();
-    let redis = redis(production.dir());
+    let dir = production.dir.path().display().to_string();
+    let redis = redis(production.dir.path());
     let next = AtomicUsize::default();
     let first = request(0).encode_to_vec();
     let start = |name, mode, accounts: &str, people| {
@@ -162,7 +162,7 @@ fn main() -> ExitCode {
     }
     println!("without TLS, policy and audit log, for information:");
     let start = |name, mode: &str| {
-        let file = production.dir().join("bare").with_extension(mode);
+        let file = production.dir.path().join("bare").with_extension(mode);
         fs::write(&file, BARE.replace("MODE", mode).replace("DIR", &dir)).expect("it can be written");
         let server = Server::start(&places, &["--config", &file.display().to_string()], None, &first);
         (name, server, of_many(MANY_PEOPLE, &next))

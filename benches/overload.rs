@@ -5,19 +5,24 @@
 //! whether earlier ones have been answered or not. Where the CPU is the limit (by issuing, the service having one worker thread, and one
 //! CPU where `taskset` is installed), first by clients that wait for their answer and then ask again at once, a refusal or not:
 //! up to four times as many as there is room for. Fails when in one of these the goodput at the highest load is below 80 % of the
-//! peak, or a refusal came after the deadline. At last, for information, the CPU again with requests by the clock: there every
-//! refusal takes its share of the same CPU, and the load's own process may be the slower one.
+//! peak, or a refusal came after the deadline. At last, for information, the CPU again with requests by the clock: there they wait at the
+//! client for room on its connections, the oldest first, until there is no time left to answer them.
 
+#[path = "busy/by_the_clock.rs"]
+mod by_the_clock;
+#[path = "busy/raw_client.rs"]
+mod raw_client;
 #[path = "served/mod.rs"]
 mod served;
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::TcpStream, process::ExitCode, time::Duration};
 
 use http::StatusCode;
 use metabase_token_service::transport::proto::{
     CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, check_auth_status_request::Credential,
 };
 use prost::Message as _;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use tokio::{
     net::TcpListener,
     sync::mpsc,
@@ -26,9 +31,14 @@ use tokio::{
 };
 use tonic::{Code, Request, transport::Channel};
 
-use crate::served::{Encoded, Served, now, percentile, request};
+use crate::{
+    raw_client::RawClient,
+    served::{Encoded, Served, now, percentile, request},
+};
 
 const CONNECTIONS: usize = 8;
+/// On a connection, as gRPC's libraries have it.
+const MOST_OPEN: usize = 100;
 const DEADLINE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(2);
@@ -224,6 +234,43 @@ async fn curve(what: &str, served: &Served, message: &Work) -> (f64, Duration) {
     (share, slowest)
 }
 
+/// By the clock, from a client on another CPU that costs next to nothing.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+fn clock_curve(what: &str, served: &Served, Encoded(message): &Encoded) {
+    let mut cpus = sched_getaffinity(None).expect("Linux tells");
+    if cpus.count() > 1 {
+        cpus.unset(0);
+        sched_setaffinity(None, &cpus).expect("CPUs of its own");
+    }
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| connect(&served.address, message)).collect();
+    let (began, patience) = (now(), Duration::from_mins(1));
+    let all = by_the_clock::ask(&mut clients, 8, 100_000.0, Duration::from_secs(1), patience, message);
+    let capacity = per_second(all.answered.len(), began.elapsed());
+    println!("{what}: {capacity:.0} requests/s with {} on their way", CONNECTIONS * 8);
+    println!("  load goodput/s    shed/s  late/s unsent/s    p99 ms   RSS KiB");
+    let mut all = Vec::new();
+    for factor in FACTORS {
+        let found = by_the_clock::ask(&mut clients, MOST_OPEN, capacity * factor, STEP, DEADLINE, message);
+        let counts = [found.answered.len(), found.refused.len(), found.late, found.unsent];
+        let [goodput, shed, late, unsent] = counts.map(|count| per_second(count, STEP));
+        let p99 = percentile(found.answered, 99).as_secs_f64() * 1e3;
+        let rss = served.rss_kib();
+        println!("{factor:>5.1}x {goodput:>9.0} {shed:>9.0} {late:>7.0} {unsent:>8.0} {p99:>9.1} {rss:>9}");
+        all.push(goodput);
+    }
+    let (last, peak) = (all.last().copied().unwrap_or_default(), all.iter().copied().fold(0.0, f64::max));
+    println!("goodput at the highest load: {:.0} % of the peak; no connection was ended", last / peak * 100.0);
+}
+
+fn connect(address: &str, message: &[u8]) -> RawClient {
+    let stream = TcpStream::connect(address).expect("connected");
+    stream.set_nodelay(true).expect("a TCP connection");
+    let same = stream.try_clone().expect("a connection");
+    let client = RawClient::open(stream, "http", &[("grpc-timeout", "1S")], message);
+    same.set_nonblocking(true).expect("a connection");
+    client
+}
+
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -234,8 +281,8 @@ async fn main() -> ExitCode {
     let served = Served::start("max_in_flight = 16", &metabase, true);
     let (closed_share, closed_slowest) = closed_curve("one CPU, max_in_flight = 16", &served, &large(), 16).await;
     drop(served);
-    let served = Served::start("max_in_flight = 64", &metabase, true);
-    curve("one CPU", &served, &large()).await;
+    let served = Served::start("", &metabase, true);
+    clock_curve("one CPU", &served, &large().1);
     println!("bar: of the first two, {:.0} % of the peak and no refusal after {DEADLINE:?}", LEAST * 100.0);
     if share.min(closed_share) >= LEAST && slowest.max(closed_slowest) <= DEADLINE {
         ExitCode::SUCCESS

@@ -18,7 +18,7 @@ use std::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use self::raw_client::{Frame, RawClient};
+use self::raw_client::{Kind, RawClient};
 
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_secs(1);
@@ -96,15 +96,14 @@ impl Server {
     /// more than a fast one.
     #[expect(clippy::disallowed_methods, clippy::cast_precision_loss, reason = "measures")]
     fn round(&mut self, put_message: &dyn Fn(&mut Vec<u8>)) -> f64 {
-        let (mut requests, mut message) = (Vec::new(), Vec::new());
+        let mut message = Vec::new();
         let mut send = |client: &mut RawClient, count| {
             for _ in 0..count {
                 message.clear();
                 put_message(&mut message);
-                client.put_request(&message, &mut requests);
+                client.put_request(&message);
             }
-            client.send(&requests);
-            requests.clear();
+            client.flush();
         };
         let began = Instant::now();
         self.clients.iter_mut().for_each(|client| send(client, IN_FLIGHT));
@@ -114,10 +113,10 @@ impl Server {
             for client in &mut self.clients {
                 let mut answered = 0;
                 while has_answer(client) {
-                    match client.receive() {
-                        Frame::Token => tokens += 1,
-                        Frame::End => answered += 1,
-                        Frame::Other => {}
+                    match client.receive().kind {
+                        Kind::Token => tokens += 1,
+                        Kind::End => answered += 1,
+                        Kind::Other => {}
                     }
                 }
                 answers += answered as u64;

@@ -44,7 +44,7 @@ attributes = { customer_id = "integer", region = ["emea", "apac"] }
 
 /// A folder with what the configuration names.
 pub(crate) struct Production {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     /// Of a client that the policy knows.
     pub(crate) tls: Arc<ClientConfig>,
 }
@@ -61,10 +61,6 @@ impl Production {
             fs::write(dir.path().join(name), secret).expect("written");
         }
         Self { dir, tls }
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The file of a configuration with this `one_account_per_user`, and these lines of `[accounts]`.

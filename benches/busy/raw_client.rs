@@ -7,6 +7,7 @@ const PATH: &str = "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
@@ -31,6 +32,10 @@ pub(crate) struct RawClient {
     next_stream: u32,
     /// Of answers, since the server was told last that there is room for as many again.
     received: u32,
+    /// Bytes of messages that the server has room for.
+    pub(crate) room: usize,
+    /// Frames that have not been sent yet.
+    pub(crate) out: Vec<u8>,
 }
 
 /// Of a transport that does not block.
@@ -44,8 +49,14 @@ fn at_once(mut attempt: impl FnMut() -> Result<usize>) -> Result<usize> {
     }
 }
 
-/// What came.
-pub(crate) enum Frame {
+/// What came, and for which request.
+pub(crate) struct Frame {
+    pub(crate) stream: u32,
+    pub(crate) kind: Kind,
+}
+
+#[derive(PartialEq, Eq)]
+pub(crate) enum Kind {
     /// A message that is long enough for one. A refusal has none.
     Token,
     /// The end of an answer.
@@ -77,11 +88,10 @@ impl RawClient {
             }
             later.push(0x80 | u8::try_from(61 + all.len() - index).expect("few"));
         }
-        let mut client = Self { stream, headers: first, next_stream: 1, received: 0 };
-        let mut begin = PREFACE.to_vec();
-        begin.extend(frame(SETTINGS, 0, &[]));
-        begin.extend(frame(WINDOW_UPDATE, 0, &(i32::MAX.unsigned_abs() - 65_535).to_be_bytes()));
-        client.send(&begin);
+        let mut client =
+            Self { stream, headers: first, next_stream: 1, received: 0, room: 65_535, out: PREFACE.to_vec() };
+        client.put(SETTINGS, 0, 0, &[]);
+        client.put(WINDOW_UPDATE, 0, 0, &[&(i32::MAX.unsigned_abs() - 65_535).to_be_bytes()]);
         client.ask(message);
         client.headers = later;
         client
@@ -89,56 +99,68 @@ impl RawClient {
 
     /// Asks once.
     pub(crate) fn ask(&mut self, message: &[u8]) {
-        let mut request = Vec::with_capacity(64 + message.len());
-        self.put_request(message, &mut request);
-        self.send(&request);
+        let asked = self.put_request(message);
+        self.flush();
         let mut tokens = 0;
         loop {
             match self.receive() {
-                Frame::Token => tokens += 1,
-                Frame::End => break,
-                Frame::Other => {}
+                Frame { kind: Kind::Token, stream } if stream == asked => tokens += 1,
+                Frame { kind: Kind::End, stream } if stream == asked => break,
+                _ => {}
             }
         }
         assert_eq!(tokens, 1, "the answer is a token");
     }
 
-    /// Both frames of the next request.
-    pub(crate) fn put_request(&mut self, message: &[u8], to: &mut Vec<u8>) {
+    /// Both frames of the next request, whose number is returned.
+    pub(crate) fn put_request(&mut self, message: &[u8]) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
-        put_frame(HEADERS, END_HEADERS, stream, &[&self.headers], to);
+        put_frame(HEADERS, END_HEADERS, stream, &[&self.headers], &mut self.out);
         let length = u32::try_from(message.len()).expect("short").to_be_bytes();
-        put_frame(DATA, END_STREAM, stream, &[&[0], &length, message], to);
+        self.put(DATA, END_STREAM, stream, &[&[0], &length, message]);
+        self.room = self.room.saturating_sub(5 + message.len());
+        stream
     }
 
     /// Waits for the next frame.
     pub(crate) fn receive(&mut self) -> Frame {
-        let [a, b, c, kind, flags, ..] = self.take::<9>();
-        let length = u32::from_be_bytes([0, a, b, c]);
-        match (kind, flags) {
-            (PING, 0) => {
-                let payload = self.take::<8>();
-                self.send(&frame(PING, ACK, &payload));
-                return Frame::Other;
-            }
+        let [a, b, c, kind, flags, stream @ ..] = self.take::<9>();
+        let (length, stream) = (u32::from_be_bytes([0, a, b, c]), u32::from_be_bytes(stream));
+        let kind = match (kind, flags) {
             (DATA, _) => {
                 self.skip(length as usize);
                 self.received += length;
                 if self.received > MOST_UNTOLD {
                     let again = std::mem::take(&mut self.received);
-                    self.send(&frame(WINDOW_UPDATE, 0, &again.to_be_bytes()));
+                    self.put(WINDOW_UPDATE, 0, 0, &[&again.to_be_bytes()]);
                 }
-                return if length > LEAST { Frame::Token } else { Frame::Other };
+                if length > LEAST { Kind::Token } else { Kind::Other }
             }
-            _ => self.skip(length as usize),
-        }
-        match (kind, flags) {
-            (HEADERS, flags) if flags & END_STREAM != 0 => return Frame::End,
-            (SETTINGS, 0) => self.send(&frame(SETTINGS, ACK, &[])),
-            _ => {}
-        }
-        Frame::Other
+            (WINDOW_UPDATE, _) => {
+                let more = u32::from_be_bytes(self.take());
+                self.room += if stream == 0 { more as usize } else { 0 };
+                Kind::Other
+            }
+            (PING, 0) => {
+                let payload = self.take::<8>();
+                self.put(PING, ACK, 0, &[&payload]);
+                Kind::Other
+            }
+            (kind, flags) => {
+                self.skip(length as usize);
+                match (kind, flags) {
+                    (HEADERS, flags) if flags & END_STREAM != 0 => Kind::End,
+                    (RST_STREAM, _) => Kind::End,
+                    (SETTINGS, 0) => {
+                        self.put(SETTINGS, ACK, 0, &[]);
+                        Kind::Other
+                    }
+                    _ => Kind::Other,
+                }
+            }
+        };
+        Frame { stream, kind }
     }
 
     fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
@@ -157,19 +179,26 @@ impl RawClient {
         }
     }
 
-    pub(crate) fn send(&mut self, mut bytes: &[u8]) {
-        let stream = self.stream.get_mut();
-        while !bytes.is_empty() {
-            bytes = &bytes[at_once(|| stream.write(bytes)).expect("sent")..];
-        }
-        at_once(|| stream.flush().map(|()| 1)).expect("sent");
+    /// A frame, to be sent.
+    pub(crate) fn put(&mut self, kind: u8, flags: u8, stream: u32, payload: &[&[u8]]) {
+        put_frame(kind, flags, stream, payload, &mut self.out);
     }
-}
 
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    put_frame(kind, flags, 0, &[payload], &mut frame);
-    frame
+    /// Sends what there is.
+    pub(crate) fn flush(&mut self) {
+        while !self.flush_some() {}
+    }
+
+    /// Sends what the transport takes. Whether that was all.
+    pub(crate) fn flush_some(&mut self) -> bool {
+        let stream = self.stream.get_mut();
+        let taken = if self.out.is_empty() { Ok(0) } else { stream.write(&self.out) };
+        let sent = taken.map(|taken| drop(self.out.drain(..taken))).and_then(|()| stream.flush());
+        if let Err(error) = &sent {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "the server goes on");
+        }
+        sent.is_ok() && self.out.is_empty()
+    }
 }
 
 fn put_frame(kind: u8, flags: u8, stream: u32, payload: &[&[u8]], to: &mut Vec<u8>) {

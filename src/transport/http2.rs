@@ -19,9 +19,12 @@ const STREAM_WINDOW_BYTES: u32 = 72 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of an answer that wait for a client that does not read; the largest answer has less than half of it.
 const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Requests that were taken back before the server got to them: more ends the connection. The attack is rapid reset
-/// (CVE-2023-44487); a client that gives up now and then stays far below.
-const MAX_PENDING_ACCEPT_RESETS: usize = 20;
+/// Requests that were taken back before the server got to them: more ends the connection. The attack is rapid reset (CVE-2023-44487).
+///
+/// In an overload, or after a pause of the machine, the deadlines of all requests that a client has open pass at once, and it takes them
+/// back together: gRPC's libraries keep to 100 on a connection. h2's own 20 would end the connection then, fail what else is under way on it, and
+/// have the client connect anew when that is dearest.
+const MAX_PENDING_ACCEPT_RESETS: usize = 100;
 /// Requests that the server had to reset because of an error of the client: more ends the connection. The attack is
 /// `MadeYouReset` (CVE-2025-8671). A client without errors has some, too, in an overload: what is still on its way for a request that was
 /// refused, and reset some fifty resets ago, counts among them. h2's own default.
