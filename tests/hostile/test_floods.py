@@ -28,6 +28,8 @@ MIB = 1024 * 1024
 PATIENCE_SECONDS = 10
 # The server's own limits, see src/transport/http2.rs.
 MOST_LOCAL_RESETS = 1024
+# As gRPC's libraries have it where a server allows more.
+MOST_OPEN_OF_A_CLIENT = 100
 
 
 def on_all(flood: Callable[[], T], connections: int = CONNECTIONS) -> list[T]:
@@ -59,6 +61,17 @@ def test_rapid_reset(attack, connect) -> None:
         for _ in under.rounds():
             assert_ended_by_the_server(on_all(flood), ENHANCE_YOUR_CALM)
             under.count(connections=CONNECTIONS, requests_taken_back=CONNECTIONS * pairs)
+
+
+def test_a_client_may_take_all_its_requests_back_at_once(connect) -> None:
+    """No attack: the deadlines of all that a client of gRPC has open have passed. What it asks next on the connection is answered."""
+    with connect() as wire:
+        wire.begin()
+        taken_back = range(1, 2 * MOST_OPEN_OF_A_CLIENT, 2)
+        wire.send(b"".join(headers_frame(at, HEADERS) + RstStreamFrame(at, 8).serialize() for at in taken_back))
+        last = 2 * MOST_OPEN_OF_A_CLIENT + 1
+        wire.send(request(last, PAYLOAD))
+        assert wire.answers({last})[last]["grpc-status"] == "0"
 
 
 def test_rapid_reset_below_the_limit(attack, connect) -> None:
