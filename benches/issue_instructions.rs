@@ -14,13 +14,7 @@ mod raw_client;
 #[path = "issue/variant.rs"]
 mod variant;
 
-use std::{
-    env,
-    net::{SocketAddr, TcpStream},
-    process::ExitCode,
-    sync::Arc,
-    thread,
-};
+use std::{env, net::SocketAddr, process::ExitCode, sync::Arc, thread};
 
 use metabase_token_service::{
     adapters::{account_store, clock::SystemClock, load_generation},
@@ -65,9 +59,7 @@ async fn server(variant: Variant, count: usize) {
     let (finished, is_finished) = oneshot::channel();
     let client = thread::spawn(move || {
         let message = variant::message().encode_to_vec();
-        let stream = TcpStream::connect(address).expect("connected");
-        stream.set_nodelay(true).expect("a TCP connection");
-        let mut client = RawClient::open(stream, "http", variant.headers(), &message);
+        let mut client = RawClient::connect(address, true, None, variant.headers(), &message);
         for _ in 0..count {
             client.ask(&message);
         }

@@ -15,7 +15,7 @@ mod raw_client;
 #[path = "served/mod.rs"]
 mod served;
 
-use std::{net::TcpStream, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use http::StatusCode;
 use metabase_token_service::transport::proto::{
@@ -242,7 +242,9 @@ fn clock_curve(what: &str, served: &Served, Encoded(message): &Encoded) {
         cpus.unset(0);
         sched_setaffinity(None, &cpus).expect("CPUs of its own");
     }
-    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| connect(&served.address, message)).collect();
+    let address = served.address.parse().expect("an address");
+    let connect = |_| RawClient::connect(address, false, None, &[("grpc-timeout", "1S")], message);
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(connect).collect();
     let (began, patience) = (now(), Duration::from_mins(1));
     let all = by_the_clock::ask(&mut clients, 8, 100_000.0, Duration::from_secs(1), patience, message);
     let capacity = per_second(all.answered.len(), began.elapsed());
@@ -260,15 +262,6 @@ fn clock_curve(what: &str, served: &Served, Encoded(message): &Encoded) {
     }
     let (last, peak) = (all.last().copied().unwrap_or_default(), all.iter().copied().fold(0.0, f64::max));
     println!("goodput at the highest load: {:.0} % of the peak; no connection was ended", last / peak * 100.0);
-}
-
-fn connect(address: &str, message: &[u8]) -> RawClient {
-    let stream = TcpStream::connect(address).expect("connected");
-    stream.set_nodelay(true).expect("a TCP connection");
-    let same = stream.try_clone().expect("a connection");
-    let client = RawClient::open(stream, "http", &[("grpc-timeout", "1S")], message);
-    same.set_nonblocking(true).expect("a connection");
-    client
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]

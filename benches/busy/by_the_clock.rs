@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{BufRead as _, ErrorKind},
     time::{Duration, Instant},
 };
 
@@ -67,14 +66,6 @@ pub(crate) fn ask(
     }
 }
 
-/// Whether something has come. Does not wait.
-fn has_answer(client: &mut RawClient) -> bool {
-    match client.stream.fill_buf() {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-        came => came.map(|came| !came.is_empty()).expect("the server goes on"),
-    }
-}
-
 impl<'a> Line<'a> {
     fn new(client: &'a mut RawClient) -> Self {
         let (waiting, open, sent) = (VecDeque::new(), HashMap::new(), VecDeque::new());
@@ -116,7 +107,7 @@ impl<'a> Line<'a> {
     }
 
     fn receive(&mut self, outcomes: &mut Outcomes) {
-        while has_answer(self.client) {
+        while self.client.has_answer() {
             let frame = self.client.receive();
             match frame.kind {
                 Kind::Token => {

@@ -7,8 +7,8 @@ mod raw_client;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, ErrorKind},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::ClientConfig;
 
 use self::raw_client::{Kind, RawClient};
 
@@ -73,7 +73,7 @@ pub(crate) struct Server {
 #[derive(Default)]
 pub(crate) struct Rounds {
     /// Tokens a second.
-    pub(crate) rates: Vec<f64>,
+    rates: Vec<f64>,
     /// Seconds of the server's processor time, in all rounds.
     work: f64,
 }
@@ -88,7 +88,7 @@ impl Server {
         let printed: Vec<_> = lines.map_while(Result::ok).take_while(|line| line != "ready").collect();
         let address = printed.iter().find_map(|line| line.strip_prefix("gRPC on ")?.split(' ').next());
         let address: SocketAddr = address.expect("it tells its address").parse().expect("an address");
-        let clients = (0..CONNECTIONS).map(|_| connect(address, tls, message)).collect();
+        let clients = (0..CONNECTIONS).map(|_| RawClient::connect(address, false, tls, &[], message)).collect();
         Self { process, clients }
     }
 
@@ -112,7 +112,7 @@ impl Server {
             let before = answers;
             for client in &mut self.clients {
                 let mut answered = 0;
-                while has_answer(client) {
+                while client.has_answer() {
                     match client.receive().kind {
                         Kind::Token => tokens += 1,
                         Kind::End => answered += 1,
@@ -180,29 +180,6 @@ impl std::fmt::Display for Rounds {
             "{rate:>7.0} tokens/s, {each:>5.1} us of the server's CPU each, which it took to {:.0} %",
             busy * 100.0
         )
-    }
-}
-
-fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, message: &[u8]) -> RawClient {
-    let stream = TcpStream::connect(address).expect("connected");
-    stream.set_nodelay(true).expect("a TCP connection");
-    let same = stream.try_clone().expect("a connection");
-    let client = if let Some(config) = tls {
-        let name = "localhost".try_into().expect("a name");
-        let tls = ClientConnection::new(Arc::clone(config), name).expect("a configuration that holds");
-        RawClient::open(StreamOwned::new(tls, stream), "https", &[], message)
-    } else {
-        RawClient::open(stream, "http", &[], message)
-    };
-    same.set_nonblocking(true).expect("a connection");
-    client
-}
-
-/// Whether something has come. Does not wait.
-fn has_answer(client: &mut RawClient) -> bool {
-    match client.stream.fill_buf() {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-        came => came.map(|came| !came.is_empty()).expect("the server goes on"),
     }
 }
 

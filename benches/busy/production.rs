@@ -26,21 +26,8 @@ durability = "written"
 subject_key = { file = "DIR/subjects" }
 [accounts]
 ACCOUNTS
-[[instances]]
-name = "main"
-probe_interval = "off"
-url = "https://metabase.example.com"
-one_account_per_user = "MODE"
-shared_secret = { file = "DIR/secret" }
-[[callers]]
-name = "shop"
-identities = ["spiffe://example.org/ns/shop/sa/web"]
-[[callers.grants]]
-instance = "main"
-email_domains = ["example.com"]
-groups = ["Customers", "Region *"]
-attributes = { customer_id = "integer", region = ["emea", "apac"] }
 "#;
+const POLICY: &str = include_str!("../issue/policy.toml");
 
 /// A folder with what the configuration names.
 pub(crate) struct Production {
@@ -65,7 +52,7 @@ impl Production {
 
     /// The file of a configuration with this `one_account_per_user`, and these lines of `[accounts]`.
     pub(crate) fn config(&self, name: &str, mode: &str, accounts: &str) -> String {
-        let text = CONFIG.replace("ACCOUNTS", accounts).replace("MODE", mode).replace("NAME", name);
+        let text = CONFIG.replace("ACCOUNTS", accounts).replace("NAME", name) + &POLICY.replace("MODE", mode);
         let file = self.dir.path().join(name).with_extension("toml");
         fs::write(&file, text.replace("DIR", &self.dir.path().display().to_string())).expect("written");
         file.display().to_string()

@@ -1,6 +1,12 @@
 //! As little of an HTTP/2 client (RFC 9113, RFC 7541) as can ask for tokens: what it costs must not hide what the server costs.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read, Result, Write};
+use std::{
+    io::{BufRead as _, BufReader, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATH: &str = "/metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
@@ -20,13 +26,13 @@ const LEAST: u32 = 200;
 const MOST_UNTOLD: u32 = 1 << 30;
 
 /// What a connection goes over.
-pub(crate) trait Transport: Read + Write + Send {}
+trait Transport: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Transport for T {}
 
 /// A connection.
 pub(crate) struct RawClient {
-    pub(crate) stream: BufReader<Box<dyn Transport>>,
+    stream: BufReader<Box<dyn Transport>>,
     /// The headers of a request, which are in the server's table by now.
     headers: Vec<u8>,
     next_stream: u32,
@@ -36,17 +42,6 @@ pub(crate) struct RawClient {
     pub(crate) room: usize,
     /// Frames that have not been sent yet.
     pub(crate) out: Vec<u8>,
-}
-
-/// Of a transport that does not block.
-fn at_once(mut attempt: impl FnMut() -> Result<usize>) -> Result<usize> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Ok(0) => return Err(ErrorKind::ConnectionAborted.into()),
-            done => return done,
-        }
-    }
 }
 
 /// What came, and for which request.
@@ -65,20 +60,32 @@ pub(crate) enum Kind {
 }
 
 impl RawClient {
-    /// Asks once over `transport`, for a token.
-    pub(crate) fn open(
-        transport: impl Transport + 'static,
-        scheme: &str,
+    /// Connects, and asks once, for a token. After that `waits` tells whether reading and writing wait.
+    pub(crate) fn connect(
+        address: SocketAddr,
+        waits: bool,
+        tls: Option<&Arc<ClientConfig>>,
         headers: &[(&str, &str)],
         message: &[u8],
     ) -> Self {
+        let tcp = TcpStream::connect(address).expect("connected");
+        tcp.set_nodelay(true).expect("a TCP connection");
+        let same = tcp.try_clone().expect("a connection");
+        let transport: Box<dyn Transport> = match tls {
+            Some(config) => {
+                let name = "localhost".try_into().expect("a name");
+                let tls = ClientConnection::new(Arc::clone(config), name).expect("a configuration that holds");
+                Box::new(StreamOwned::new(tls, tcp))
+            }
+            None => Box::new(tcp),
+        };
         // A message may be longer than what the transport gives at once, and several may come at once.
-        let stream = BufReader::with_capacity(65_536, Box::new(transport) as Box<dyn Transport>);
+        let stream = BufReader::with_capacity(65_536, transport);
         let mut all = vec![(":path", PATH), (":authority", "localhost")];
         all.extend([("content-type", "application/grpc"), ("te", "trailers")]);
         all.extend(headers);
         // :method POST and :scheme stand in the static table; the others go into the dynamic one, the last to 62.
-        let scheme = if scheme == "https" { 0x87 } else { 0x86 };
+        let scheme = if tls.is_some() { 0x87 } else { 0x86 };
         let (mut first, mut later) = (vec![0x83, scheme], vec![0x83, scheme]);
         for (index, (name, value)) in all.iter().enumerate() {
             first.push(0x40);
@@ -94,6 +101,7 @@ impl RawClient {
         client.put(WINDOW_UPDATE, 0, 0, &[&(i32::MAX.unsigned_abs() - 65_535).to_be_bytes()]);
         client.ask(message);
         client.headers = later;
+        same.set_nonblocking(!waits).expect("a connection");
         client
     }
 
@@ -163,19 +171,34 @@ impl RawClient {
         Frame { stream, kind }
     }
 
+    /// Whether something has come. Waits for it only where the transport does.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            came => {
+                assert!(!came.expect("the server goes on").is_empty(), "the server has ended the connection");
+                true
+            }
+        }
+    }
+
     fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
         let (mut taken, mut len) = ([0; LEN], 0);
         while len < LEN {
-            len += at_once(|| self.stream.read(&mut taken[len..])).expect("the server goes on");
+            if self.has_answer() {
+                len += self.stream.read(&mut taken[len..]).expect("something has come");
+            }
         }
         taken
     }
 
     fn skip(&mut self, mut bytes: usize) {
         while bytes > 0 {
-            let skipped = at_once(|| self.stream.fill_buf().map(<[u8]>::len)).expect("the server goes on").min(bytes);
-            self.stream.consume(skipped);
-            bytes -= skipped;
+            if self.has_answer() {
+                let skipped = self.stream.buffer().len().min(bytes);
+                self.stream.consume(skipped);
+                bytes -= skipped;
+            }
         }
     }
 

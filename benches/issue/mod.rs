@@ -16,20 +16,9 @@ const CONFIG: &str = r#"
 listen = "127.0.0.1:0"
 metrics_listen = "127.0.0.1:0"
 OWN
-[[instances]]
-name = "main"
-probe_interval = "off"
-url = "https://metabase.example.com"
-shared_secret = { file = "DIR/secret" }
-[[callers]]
-name = "shop"
-identities = ["spiffe://example.org/ns/shop/sa/web"]
-[[callers.grants]]
-instance = "main"
-email_domains = ["example.com"]
-groups = ["Customers", "Region *"]
-attributes = { customer_id = "integer", region = ["emea", "apac"] }
 "#;
+const POLICY: &str = include_str!("policy.toml");
+
 /// A configuration with its secrets, which go with it.
 pub(crate) struct Files {
     pub(crate) text: String,
@@ -42,7 +31,8 @@ pub(crate) fn files(own: &str) -> Files {
     for (name, secret) in [("secret", SECRET), ("subjects", OTHER_SECRET)] {
         fs::write(dir.path().join(name), secret).expect("it can be written");
     }
-    let text = CONFIG.replace("OWN", own).replace("DIR", &dir.path().display().to_string());
+    let text = CONFIG.replace("OWN", own) + &POLICY.replace("MODE", "report");
+    let text = text.replace("DIR", &dir.path().display().to_string());
     Files { text, _dir: dir }
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Place(u32);
 /// No entry: more of them would not fit into memory.
 const NOWHERE: Place = Place(u32::MAX);
 
+/// Within one line of the processor's cache, which one of the account store fills.
 #[repr(align(64))]
 struct Entry<K, V> {
     key: K,
