@@ -48,11 +48,11 @@ pub async fn open(config: &AccountsConfig, metrics: AccountMetrics) -> Result<Ac
         let store = MemoryStore::new(config.max_bindings, metrics.clone());
         // No store that cannot be asked, so nothing to decide.
         let never = OnStoreFailure::Deny;
-        return Ok(Accounts::new(AccountKey::new(&secret), config.rules, never, Arc::new(store), metrics));
+        return Ok(Accounts::new(AccountKey::of_process(&secret), config.rules, never, Arc::new(store), metrics));
     };
     let secret = secret_sources::load(&redis.hash_key.0).map_err(AccountStoreError::Key)?.secret;
     let store = RedisStore::open(redis, metrics.clone()).await?;
-    let key = AccountKey::new(&secret);
+    let key = AccountKey::shared(&secret);
     Ok(Accounts::new(key, config.rules, redis.on_store_failure, Arc::new(store), metrics))
 }
 

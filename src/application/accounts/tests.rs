@@ -43,7 +43,7 @@ async fn check(
     let store = Arc::new(Told { found, later: fallback == OnStoreFailure::Deny, asked: Mutex::default() });
     let secret = SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
     let rules = AccountRules { window: 60, tokens_per_hour: None };
-    let key = AccountKey::new(&secret);
+    let key = AccountKey::of_process(&secret);
     let accounts =
         Accounts::new(key, rules, fallback, Arc::clone(&store) as Arc<dyn AccountStore>, metrics.accounts.clone());
     let mut request = ada();
@@ -97,7 +97,7 @@ async fn the_key_of_the_guard_is_not_printed() {
     let secret = SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
     let store = Arc::new(Told { found: Ok(NOTHING), later: false, asked: Mutex::default() });
     let rules = AccountRules { window: 60, tokens_per_hour: None };
-    let accounts = Accounts::new(AccountKey::new(&secret), rules, OnStoreFailure::Deny, store, metrics.accounts);
+    let accounts = Accounts::new(AccountKey::of_process(&secret), rules, OnStoreFailure::Deny, store, metrics.accounts);
     let printed = format!("{accounts:?}");
     assert!(printed.starts_with("Accounts { rules: ") && !printed.contains("AccountKey"), "{printed}");
 }

@@ -29,7 +29,7 @@ fn issue_token(grant: Grant, found: Result<Findings, StoreUnavailable>, audit: A
     let metrics = Arc::new(Metrics::default());
     let secret = SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
     let rules = AccountRules { window: 60, tokens_per_hour: None };
-    let (key, counted) = (AccountKey::new(&secret), metrics.accounts.clone());
+    let (key, counted) = (AccountKey::of_process(&secret), metrics.accounts.clone());
     let accounts = Accounts::new(key, rules, OnStoreFailure::Deny, Arc::new(Finds(found)), counted);
     let instances = vec![
         with_key(Instance { one_account: OneAccount::Enforce, ..instance("main") }),

@@ -70,11 +70,12 @@ proptest! {
         other in ("[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}"),
     ) {
         let secret = crate::domain::secret::SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
-        let key = AccountKey::new(&secret);
-        let account = |(instance, directory, email): &(String, String, String)| AccountId::new(&key, instance, directory, email);
-        let person = |(directory, id, _): &(String, String, String)| PersonId::new(&key, directory, id);
-        prop_assert_eq!(account(&one) == account(&other), one == other);
-        prop_assert_eq!(person(&one) == person(&other), (&one.0, &one.1) == (&other.0, &other.1));
-        prop_assert_ne!(*account(&one).as_bytes(), *person(&one).as_bytes());
+        for key in [AccountKey::shared(&secret), AccountKey::of_process(&secret)] {
+            let account = |(instance, directory, email): &(String, String, String)| AccountId::new(&key, instance, directory, email);
+            let person = |(directory, id, _): &(String, String, String)| PersonId::new(&key, directory, id);
+            prop_assert_eq!(account(&one) == account(&other), one == other);
+            prop_assert_eq!(person(&one) == person(&other), (&one.0, &one.1) == (&other.0, &other.1));
+            prop_assert_ne!(*account(&one).as_bytes(), *person(&one).as_bytes());
+        }
     }
 }

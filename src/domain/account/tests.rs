@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::secret::SharedSecret;
 
 fn key() -> AccountKey {
-    AccountKey::new(&SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap())
+    AccountKey::shared(&SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap())
 }
 
 #[test]
