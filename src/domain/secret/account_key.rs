@@ -13,7 +13,7 @@ pub struct AccountKey {
     accounts: [u8; blake3::KEY_LEN],
     people: [u8; blake3::KEY_LEN],
     #[zeroize(skip)]
-    hash: fn(&[u8; blake3::KEY_LEN], &[&str]) -> [u8; AccountKey::LEN],
+    hash: fn(&[u8; blake3::KEY_LEN], &[&str]) -> [u8; Self::LEN],
 }
 
 impl AccountKey {
