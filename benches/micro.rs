@@ -99,11 +99,11 @@ fn steps(criterion: &mut Criterion) {
         });
     });
 
-    let (audit, _queue) = Audit::new(Arc::new(SystemClock), People::Plain);
+    let (audit, _queue) = Audit::new(Arc::new(SystemClock), People::Plain, None);
     let name = case.policy.name(&caller);
     criterion.bench_function("audit record", |bencher| {
         bencher.iter(|| {
-            audit.record(&Event::TokenIssued {
+            let event = Event::TokenIssued {
                 by: By::new(&caller, name),
                 instance: "main",
                 person: None,
@@ -112,7 +112,8 @@ fn steps(criterion: &mut Criterion) {
                 signed_with: "shared_secret",
                 account_warnings: Vec::new(),
                 generation: 1,
-            })
+            };
+            audit.record(&event, case.now)
         });
     });
 }

@@ -32,7 +32,7 @@ use super::secret_sources::{self, SecretError};
 use crate::{
     application::{
         Clock,
-        audit::{Audit, People, Settle},
+        audit::{Audit, PATIENCE, People, Settle},
     },
     config::{AuditConfig, AuditSink, Durability, SubjectForm},
     domain::secret::PseudonymKey,
@@ -102,8 +102,8 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
         AuditSink::Syslog(path) => Sink::Datagram(DatagramSink::syslog(path).map_err(failed(path, false))?),
         AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path, false))?),
     };
-    let (audit, queue) = Audit::new(Arc::clone(&clock), people);
-    let writer = Writer::new(sink, chain, clock, metrics.clone());
+    let writer = Writer::new(sink, chain, Arc::clone(&clock), metrics.clone());
+    let (audit, queue) = Audit::new(clock, people, (!writer.is_quick()).then_some(PATIENCE));
     let hand = if writer.is_quick() {
         Hand::Own(Box::new(writer))
     } else {

@@ -27,12 +27,12 @@ pub use self::{
     settle::Settle,
 };
 use super::Clock;
-use crate::domain::{secret::PseudonymKey, subject::Subject};
+use crate::domain::{secret::PseudonymKey, subject::Subject, time::UnixTime};
 
 /// Records that may wait for the writer. With more, tokens wait for room, and other records are given up and counted.
 const QUEUE: usize = 4096;
-/// How long a token waits for its record, if its caller does, and the end of the service for that of the log.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a token waits for its record where a write may hang, if its caller does, and the end of the service for that of the log.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests of strangers that are recorded. The attack: whoever reaches the listener, proving nothing or an identity that is none of
 /// the callers', fills the disk, and then no token is issued any more. Those beyond it are counted in the log.
 const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -52,6 +52,7 @@ struct Log {
     lost: Arc<AtomicU64>,
     people: People,
     strangers: DefaultDirectRateLimiter,
+    patience: Option<Duration>,
 }
 
 /// How records name people.
@@ -100,14 +101,15 @@ impl Audit {
         Self { clock, log: None }
     }
 
-    /// A log, and the end of it that a writer has to drain.
+    /// A log, and the end of it that a writer has to drain: within `patience`, or, where a write waits for nobody, as long as the caller
+    /// waits, without a timer for each record.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, people: People) -> (Self, Queue) {
+    pub fn new(clock: Arc<dyn Clock>, people: People, patience: Option<Duration>) -> (Self, Queue) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_AT_ONCE));
         let arrived = Arc::<Notify>::default();
-        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers };
+        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers, patience };
         (Self { clock, log: Some(log) }, Queue { entries, lost, arrived })
     }
 
@@ -127,10 +129,10 @@ impl Audit {
         self.log.is_some()
     }
 
-    /// The record of an event, for [`Audit::commit`]; none without a log.
+    /// The record of an event of this time, for [`Audit::commit`]; none without a log.
     #[must_use]
-    pub fn record(&self, event: &Event<'_>) -> Option<Vec<u8>> {
-        self.log.as_ref().map(|_| event.to_json(self.clock.now()))
+    pub fn record(&self, event: &Event<'_>, time: UnixTime) -> Option<Vec<u8>> {
+        self.log.as_ref().map(|_| event.to_json(time))
     }
 
     /// Returns once `record` is written as durably as is configured.
@@ -145,7 +147,10 @@ impl Audit {
             log.arrived.notify_one();
             if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
         };
-        timeout(PATIENCE, commit).await.unwrap_or(Err(Unavailable))
+        match log.patience {
+            Some(patience) => timeout(patience, commit).await.unwrap_or(Err(Unavailable)),
+            None => commit.await,
+        }
     }
 
     /// Writes what nobody waits for. With a full queue it is given up, and the log says later that records are missing; so is

@@ -187,12 +187,12 @@ impl IssueToken {
     fn sign(&self, permitted: Permitted<'_>, warnings: Warnings) -> Result<(IssuedToken, Option<Vec<u8>>), IssueError> {
         let Permitted { found, permit, by, person, number } = permitted;
         let (which, key) = found.keys.signing();
-        let Signed { token, issue_time, expire_time } =
-            key.sign(&permit, self.clock.now()).map_err(IssueError::Sign)?;
+        let now = self.clock.now();
+        let Signed { token, issue_time, expire_time } = key.sign(&permit, now).map_err(IssueError::Sign)?;
         let sso_url = permit.request().return_to.as_ref().zip(found.instance.url.as_ref());
         let fingerprint = Fingerprint::of(token.expose());
         let record = self.audit.is_on().then(|| {
-            self.audit.record(&Event::TokenIssued {
+            let event = Event::TokenIssued {
                 by,
                 instance: found.instance.name.as_str(),
                 person,
@@ -201,7 +201,8 @@ impl IssueToken {
                 signed_with: which.as_str(),
                 account_warnings: warnings.names().collect(),
                 generation: number,
-            })
+            };
+            self.audit.record(&event, now)
         });
         let issued = IssuedToken {
             fingerprint,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::{
     Clock,
     agreement::Keys,
-    audit::{Audit, Entry, People, Queue},
+    audit::{Audit, Entry, PATIENCE, People, Queue},
     generation::{Generation, Generations, InstanceWithKey},
     live::LiveInstance,
     metabase::{Answer, BoxFuture, Http, Method, Request, Unreachable},
@@ -90,7 +90,7 @@ pub(crate) fn permit(request: UnverifiedRequest, instance: Instance) -> Result<P
 }
 
 pub(crate) fn audit() -> (Arc<Audit>, Queue) {
-    let (audit, queue) = Audit::new(clock(), People::Plain);
+    let (audit, queue) = Audit::new(clock(), People::Plain, Some(PATIENCE));
     (Arc::new(audit), queue)
 }
 

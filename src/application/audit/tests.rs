@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    application::testing::{audit, clock, record},
+    application::testing::{NOW, audit, clock, record},
     domain::{
         caller::{Caller, CallerId, CallerName, Proof},
         secret::SharedSecret,
@@ -21,7 +21,7 @@ fn reloaded() -> Event<'static> {
 }
 
 fn people(people: People) -> Audit {
-    Audit::new(clock(), people).0
+    Audit::new(clock(), people, None).0
 }
 
 #[test]
@@ -43,8 +43,8 @@ async fn a_record_says_what_happened_and_when() {
     let expected = r#"{"time":"2023-11-14T22:13:20Z","event":"reloaded","what":"tls","succeeded":true,"generation":2}"#;
     assert_eq!(record(&mut queue).unwrap(), serde_json::from_str::<serde_json::Value>(expected).unwrap());
     assert!(audit.is_on());
-    assert_eq!(audit.record(&reloaded()).unwrap(), expected.as_bytes());
-    assert!(!Audit::off(clock()).is_on() && Audit::off(clock()).record(&reloaded()).is_none());
+    assert_eq!(audit.record(&reloaded(), NOW).unwrap(), expected.as_bytes());
+    assert!(!Audit::off(clock()).is_on() && Audit::off(clock()).record(&reloaded(), NOW).is_none());
 }
 
 /// What the writer says: written, not written, or nothing because it is gone.
@@ -72,6 +72,12 @@ async fn a_token_leaves_only_once_its_record_is_written() {
     drop(queue);
     assert_eq!(audit.commit(Some(b"{}".to_vec())).await, Err(Unavailable));
     assert_eq!(Audit::off(clock()).commit(None).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_is_waited_for_no_longer_than_told() {
+    let (audit, _queue) = Audit::new(clock(), People::Plain, Some(Duration::from_millis(1)));
+    assert_eq!(audit.commit(Some(b"{}".to_vec())).await, Err(Unavailable));
 }
 
 #[test]
