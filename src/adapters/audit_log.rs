@@ -103,8 +103,9 @@ pub fn open(config: &AuditConfig, clock: Arc<dyn Clock>, metrics: AuditMetrics) 
         AuditSink::UnixDatagram(path) => Sink::Datagram(DatagramSink::plain(path).map_err(failed(path, false))?),
     };
     let writer = Writer::new(sink, chain, Arc::clone(&clock), metrics.clone());
-    let (audit, queue) = Audit::new(clock, people, (!writer.is_quick()).then_some(PATIENCE));
-    let hand = if writer.is_quick() {
+    let is_quick = writer.is_quick();
+    let (audit, queue) = Audit::new(clock, people, (!is_quick).then_some(PATIENCE));
+    let hand = if is_quick {
         Hand::Own(Box::new(writer))
     } else {
         let (batches, to_write) = mpsc::channel(1);

@@ -7,13 +7,16 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::SharedSecret;
 
+/// Of all parts, each behind its length in four bytes, so that no two lists of parts are the same text.
+type Hash = fn(&[u8; blake3::KEY_LEN], &[&str]) -> [u8; AccountKey::LEN];
+
 /// The key under which it is remembered whose an account is. Wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct AccountKey {
     accounts: [u8; blake3::KEY_LEN],
     people: [u8; blake3::KEY_LEN],
     #[zeroize(skip)]
-    hash: fn(&[u8; blake3::KEY_LEN], &[&str]) -> [u8; Self::LEN],
+    hash: Hash,
 }
 
 impl AccountKey {
@@ -35,7 +38,7 @@ impl AccountKey {
     }
 
     /// Accounts and people have keys of their own, so that no account has the hash of a person.
-    fn new(secret: &SharedSecret, hash: fn(&[u8; blake3::KEY_LEN], &[&str]) -> [u8; Self::LEN]) -> Self {
+    fn new(secret: &SharedSecret, hash: Hash) -> Self {
         Self {
             accounts: blake3::derive_key("metabase-token-service 2026-11-29 accounts", &secret.0),
             people: blake3::derive_key("metabase-token-service 2026-11-29 people", &secret.0),
@@ -56,12 +59,12 @@ impl AccountKey {
     }
 }
 
-/// The first 128 bits of the hash of all parts, each behind its length in four bytes, so that no two lists of parts are the same text.
+/// The first 128 bits.
 fn blake3(key: &[u8; blake3::KEY_LEN], parts: &[&str]) -> [u8; AccountKey::LEN] {
     // At once: the hasher of a text that comes in parts takes a third longer.
     let mut text = Vec::with_capacity(parts.iter().map(|part| size_of::<u32>() + part.len()).sum());
     for part in parts {
-        text.extend(length(part).to_be_bytes());
+        text.extend(length(part));
         text.extend(part.as_bytes());
     }
     let mut first = [0; AccountKey::LEN];
@@ -69,20 +72,20 @@ fn blake3(key: &[u8; blake3::KEY_LEN], parts: &[&str]) -> [u8; AccountKey::LEN] 
     first
 }
 
-/// Of the same text.
+/// Under the first 128 bits of the key.
 fn siphash(key: &[u8; blake3::KEY_LEN], parts: &[&str]) -> [u8; AccountKey::LEN] {
     let mut first = [0; 16];
     first.copy_from_slice(&key[..16]);
     let mut hasher = SipHasher24::new_with_key(&first);
     for part in parts {
-        hasher.write(&length(part).to_be_bytes());
+        hasher.write(&length(part));
         hasher.write(part.as_bytes());
     }
     hasher.finish128().as_bytes()
 }
 
-fn length(part: &str) -> u32 {
-    u32::try_from(part.len()).unwrap_or(u32::MAX)
+fn length(part: &str) -> [u8; 4] {
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 impl fmt::Debug for AccountKey {
