@@ -21,6 +21,7 @@ use metabase_token_service::{
         policy::{Decision, Permit, Policy},
         secret::SharedSecret,
         time::UnixTime,
+        token::Fingerprint,
         token_request::TokenRequest,
     },
     transport::proto::IssueMetabaseTokenResponse,
@@ -100,20 +101,20 @@ fn steps(criterion: &mut Criterion) {
     });
 
     let (audit, _queue) = Audit::new(Arc::new(SystemClock), People::Plain, None);
+    let fingerprint = Fingerprint::of("a.b.c");
     let name = case.policy.name(&caller);
     criterion.bench_function("audit record", |bencher| {
         bencher.iter(|| {
-            let event = Event::TokenIssued {
+            audit.record(case.now, || Event::TokenIssued {
                 by: By::new(&caller, name),
                 instance: "main",
                 person: None,
                 grant: Grant::of(black_box(&permit)),
-                fingerprint: "0123456789abcdef".to_owned(),
+                fingerprint,
                 signed_with: "shared_secret",
                 account_warnings: Vec::new(),
                 generation: 1,
-            };
-            audit.record(&event, case.now)
+            })
         });
     });
 }

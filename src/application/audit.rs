@@ -123,16 +123,10 @@ impl Audit {
         })
     }
 
-    /// Whether anything is written at all.
-    #[must_use]
-    pub const fn is_on(&self) -> bool {
-        self.log.is_some()
-    }
-
     /// The record of an event of this time, for [`Audit::commit`]; none without a log.
     #[must_use]
-    pub fn record(&self, event: &Event<'_>, time: UnixTime) -> Option<Vec<u8>> {
-        self.log.as_ref().map(|_| event.to_json(time))
+    pub fn record<'a>(&self, time: UnixTime, event: impl FnOnce() -> Event<'a>) -> Option<Vec<u8>> {
+        self.log.as_ref().map(|_| event().to_json(time))
     }
 
     /// Returns once `record` is written as durably as is configured.

@@ -99,7 +99,7 @@ impl CheckAuthStatus {
         self.shadow.status_check(&generation, caller, &found.instance.name, &decided);
         decided.inspect_err(|denial| denied(denial, &found.instance)).map_err(CheckError::Denied)?;
         if let (true, Credential::Jwt(jwt)) = (live && found.live.is_some(), &credential) {
-            let (instance, fingerprint) = (found.instance.name.as_str(), Fingerprint::of(jwt).to_string());
+            let (instance, fingerprint) = (found.instance.name.as_str(), Fingerprint::of(jwt));
             self.audit.note(&Event::LiveCheckBegun { by: by(), instance, fingerprint });
         }
         let judgement = self.judge(found, credential, live, budget).await?;
@@ -109,7 +109,7 @@ impl CheckAuthStatus {
             live,
             status: judgement.status.as_str(),
             reason: judgement.reason.map(AuthStatusReason::as_str),
-            fingerprint: judgement.fingerprint.map(|fingerprint| fingerprint.to_string()),
+            fingerprint: judgement.fingerprint,
         });
         Ok(judgement)
     }

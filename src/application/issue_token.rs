@@ -191,18 +191,15 @@ impl IssueToken {
         let Signed { token, issue_time, expire_time } = key.sign(&permit, now).map_err(IssueError::Sign)?;
         let sso_url = permit.request().return_to.as_ref().zip(found.instance.url.as_ref());
         let fingerprint = Fingerprint::of(token.expose());
-        let record = self.audit.is_on().then(|| {
-            let event = Event::TokenIssued {
-                by,
-                instance: found.instance.name.as_str(),
-                person,
-                grant: audit::Grant::of(&permit),
-                fingerprint: fingerprint.to_string(),
-                signed_with: which.as_str(),
-                account_warnings: warnings.names().collect(),
-                generation: number,
-            };
-            self.audit.record(&event, now)
+        let record = self.audit.record(now, || Event::TokenIssued {
+            by,
+            instance: found.instance.name.as_str(),
+            person,
+            grant: audit::Grant::of(&permit),
+            fingerprint,
+            signed_with: which.as_str(),
+            account_warnings: warnings.names().collect(),
+            generation: number,
         });
         let issued = IssuedToken {
             fingerprint,
@@ -213,7 +210,7 @@ impl IssueToken {
             token,
             warnings,
         };
-        Ok((issued, record.flatten()))
+        Ok((issued, record))
     }
 }
 

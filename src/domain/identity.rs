@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::subject::is_label;
@@ -24,6 +25,12 @@ impl fmt::Display for Identity {
             Self::ServiceAccount(account) => account.fmt(f),
             Self::Spiffe(id) => id.fmt(f),
         }
+    }
+}
+
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

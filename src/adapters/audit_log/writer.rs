@@ -154,7 +154,8 @@ impl Writer {
     }
 
     fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Vec<u8> {
-        let mut event = serde_json::json!({ "event": name, "time": crate::application::audit::time(self.clock.now()) });
+        let time = crate::application::audit::time(self.clock.now()).to_string();
+        let mut event = serde_json::json!({ "event": name, "time": time });
         if let Some((name, value)) = member {
             event[name] = value;
         }

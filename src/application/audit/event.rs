@@ -1,14 +1,19 @@
 //! What is recorded: never a token, never a secret, of attributes only the names, of people what is configured.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::Serialize;
 
 use crate::domain::{
     caller::{Caller, CallerId, CallerName},
     groups::Group,
+    identity::Identity,
     policy::Permit,
     time::UnixTime,
+    token::Fingerprint,
 };
 
 /// One thing that happened. The JSON form is the documented one: docs/operations.md.
@@ -37,7 +42,7 @@ pub enum Event<'a> {
         /// Of which instance.
         instance: &'a str,
         /// Of the token.
-        fingerprint: String,
+        fingerprint: Fingerprint,
     },
     /// What a look at Metabase has changed.
     RotationStep {
@@ -64,7 +69,7 @@ pub enum Event<'a> {
         reason: Option<&'static str>,
         /// Of the credential.
         #[serde(skip_serializing_if = "Option::is_none")]
-        fingerprint: Option<String>,
+        fingerprint: Option<Fingerprint>,
     },
     /// A status check was refused.
     StatusDenied {
@@ -111,7 +116,7 @@ pub enum Event<'a> {
         #[serde(flatten)]
         grant: Grant<'a>,
         /// Of the token.
-        fingerprint: String,
+        fingerprint: Fingerprint,
         /// `shared_secret` or `next_shared_secret`
         signed_with: &'static str,
         /// What speaks for a shared account, or why that was not looked at.
@@ -129,7 +134,7 @@ pub struct By<'a> {
     caller: Option<&'a str>,
     /// What was proven; none where the configuration names whoever comes this way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<String>,
+    identity: Option<&'a Identity>,
     proof: &'static str,
 }
 
@@ -139,7 +144,7 @@ impl<'a> By<'a> {
     pub fn new(caller: &'a Caller, name: Option<&'a CallerName>) -> Self {
         let identity = match &caller.id {
             CallerId::Named(_) => None,
-            CallerId::Proven(identity) => Some(identity.to_string()),
+            CallerId::Proven(identity) => Some(identity),
         };
         Self { caller: name.map(CallerName::as_str), identity, proof: caller.proof.as_str() }
     }
@@ -189,7 +194,7 @@ const USUAL_BYTES: usize = 512;
 /// A record as it stands in the log, but for what the writer adds.
 #[derive(Serialize)]
 struct Record<'a> {
-    time: String,
+    time: fmt::Arguments<'a>,
     #[serde(flatten)]
     event: &'a Event<'a>,
 }
@@ -211,7 +216,7 @@ impl Event<'_> {
     /// A JSON object that says when it happened, in UTC.
     pub(super) fn to_json(&self, now: UnixTime) -> Vec<u8> {
         let mut record = Vec::with_capacity(USUAL_BYTES);
-        match serde_json::to_writer(&mut record, &Record { time: time(now), event: self }) {
+        match serde_json::to_writer(&mut record, &Record { time: format_args!("{}", time(now)), event: self }) {
             Ok(()) => record,
             Err(_) => b"{\"event\":\"unreadable\"}".to_vec(),
         }
@@ -220,7 +225,7 @@ impl Event<'_> {
 
 /// RFC 3339, in UTC.
 #[must_use]
-pub fn time(at: UnixTime) -> String {
+pub fn time(at: UnixTime) -> impl fmt::Display {
     let since = Duration::from_secs(u64::try_from(at.seconds()).unwrap_or_default());
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
 }

@@ -23,8 +23,11 @@ impl PseudonymKey {
     /// The first 128 bits of the HMAC-SHA256 of `kind`, a zero byte and `text`, in hexadecimal.
     #[must_use]
     pub fn pseudonym(&self, kind: &str, text: &str) -> String {
-        let tag = hmac::sign(&self.0, &[kind.as_bytes(), &[0], text.as_bytes()].concat());
-        HEXLOWER.encode(&tag.as_ref()[..Self::LEN])
+        let mut hmac = hmac::Context::with_key(&self.0);
+        for part in [kind.as_bytes(), &[0], text.as_bytes()] {
+            hmac.update(part);
+        }
+        HEXLOWER.encode(&hmac.sign().as_ref()[..Self::LEN])
     }
 }
 
