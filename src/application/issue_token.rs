@@ -1,5 +1,6 @@
-//! Issues a token: parse, decide, look whose the account is, sign, record. The order is the security argument: nothing is signed
-//! without a permit or for a refused person, and no token leaves before its audit record is written.
+//! Issues a token: parse, decide, prepare, look whose the account is, sign, record. The order is the security argument: nothing is signed
+//! without a permit or for a refused person, nobody takes an account with a token that cannot be made, and no token leaves before its
+//! audit record is written.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +10,7 @@ use super::{
     audit::{self, Audit, By, Event},
     generation::{Generation, Generations, InstanceWithKey, NotAdmitted},
     shadow::Shadow,
-    signing_key::{SignError, Signed},
+    signing_key::{SignError, Signed, Unsigned},
 };
 use crate::domain::{
     account::Findings,
@@ -106,14 +107,16 @@ impl IssueToken {
         let generation = self.generations.current_owned();
         let number = generation.number();
         let permitted = self.permit(&generation, number, caller, instance, unverified)?;
-        let warnings = match self.accounts.check(&permitted.permit, self.clock.now()).await {
+        let now = self.clock.now();
+        let unsigned = Unsigned::new(&permitted.permit, now).map_err(IssueError::Sign)?;
+        let warnings = match self.accounts.check(&permitted.permit, now).await {
             Ok(warnings) => warnings,
             Err(refusal) => {
                 self.note_refusal(permitted, refusal);
                 return Err(IssueError::Account(refusal));
             }
         };
-        let (issued, record) = self.sign(permitted, warnings)?;
+        let (issued, record) = self.sign(permitted, &unsigned, warnings, now);
         self.audit.commit(record).await.map_err(|audit::Unavailable| IssueError::AuditUnavailable)?;
         Ok(issued)
     }
@@ -184,11 +187,16 @@ impl IssueToken {
     }
 
     /// The token, which must not leave before its record is written.
-    fn sign(&self, permitted: Permitted<'_>, warnings: Warnings) -> Result<(IssuedToken, Option<Vec<u8>>), IssueError> {
+    fn sign(
+        &self,
+        permitted: Permitted<'_>,
+        unsigned: &Unsigned,
+        warnings: Warnings,
+        now: UnixTime,
+    ) -> (IssuedToken, Option<Vec<u8>>) {
         let Permitted { found, permit, by, person, number } = permitted;
         let (which, key) = found.keys.signing();
-        let now = self.clock.now();
-        let Signed { token, issue_time, expire_time } = key.sign(&permit, now).map_err(IssueError::Sign)?;
+        let Signed { token, issue_time, expire_time } = key.sign_prepared(unsigned);
         let sso_url = permit.request().return_to.as_ref().zip(found.instance.url.as_ref());
         let fingerprint = Fingerprint::of(token.expose());
         let record = self.audit.record(now, || Event::TokenIssued {
@@ -210,7 +218,7 @@ impl IssueToken {
             token,
             warnings,
         };
-        Ok((issued, record))
+        (issued, record)
     }
 }
 

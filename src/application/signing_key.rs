@@ -27,6 +27,13 @@ const PROBE: &[u8] = br#"{"iat":0,"exp":1}"#;
 /// Wiped on drop by the library. (`jsonwebtoken` prepares its key anew for each signature.)
 pub struct SigningKey(hmac::Key);
 
+/// The payload of a token that is not too long to be of use. Whether it is can be told before anything is signed.
+pub struct Unsigned {
+    payload: Vec<u8>,
+    issue_time: UnixTime,
+    expire_time: UnixTime,
+}
+
 /// A token with its `iat` and `exp`.
 #[derive(Debug)]
 pub struct Signed {
@@ -70,15 +77,14 @@ impl SigningKey {
     /// # Errors
     /// The token would be too long for Metabase.
     pub fn sign(&self, permit: &Permit, now: UnixTime) -> Result<Signed, SignError> {
-        let claims = Claims::new(permit.request(), permit.lifetime(), now);
-        let payload = serde_json::to_vec(&claims).map_err(|_| SignError::Claims)?;
-        let token = self.sign_payload(&payload);
-        match token.expose().len() {
-            0..=MAX_TOKEN_BYTES => {
-                Ok(Signed { token, issue_time: claims.issue_time(), expire_time: claims.expire_time() })
-            }
-            len => Err(SignError::TooLong { len }),
-        }
+        Unsigned::new(permit, now).map(|unsigned| self.sign_prepared(&unsigned))
+    }
+
+    /// Signs what is prepared.
+    #[must_use]
+    pub fn sign_prepared(&self, unsigned: &Unsigned) -> Signed {
+        let Unsigned { payload, issue_time, expire_time } = unsigned;
+        Signed { token: self.sign_payload(payload), issue_time: *issue_time, expire_time: *expire_time }
     }
 
     /// A token that tells whether Metabase holds this key and does nothing else.
@@ -88,7 +94,7 @@ impl SigningKey {
     }
 
     fn sign_payload(&self, payload: &[u8]) -> SignedToken {
-        let mut jwt = String::with_capacity(HEADER.len() + (payload.len() * 4).div_ceil(3) + SIGNATURE_CHARS);
+        let mut jwt = String::with_capacity(token_len(payload));
         jwt.push_str(HEADER);
         URL_SAFE_NO_PAD.encode_string(payload, &mut jwt);
         let signature = hmac::sign(&self.0, jwt.as_bytes());
@@ -109,6 +115,28 @@ impl SigningKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&self.0, message, signature).is_ok()
     }
+}
+
+impl Unsigned {
+    /// Of what the policy permitted, issued at `now`.
+    ///
+    /// # Errors
+    /// The token would be too long for Metabase.
+    pub fn new(permit: &Permit, now: UnixTime) -> Result<Self, SignError> {
+        let claims = Claims::new(permit.request(), permit.lifetime(), now);
+        let payload = serde_json::to_vec(&claims).map_err(|_| SignError::Claims)?;
+        match token_len(&payload) {
+            0..=MAX_TOKEN_BYTES => {
+                Ok(Self { payload, issue_time: claims.issue_time(), expire_time: claims.expire_time() })
+            }
+            len => Err(SignError::TooLong { len }),
+        }
+    }
+}
+
+/// Characters of the token with this payload.
+const fn token_len(payload: &[u8]) -> usize {
+    HEADER.len() + (payload.len() * 4).div_ceil(3) + SIGNATURE_CHARS
 }
 
 impl fmt::Debug for SigningKey {

@@ -115,6 +115,18 @@ async fn what_is_no_request_is_refused_and_not_recorded() {
     assert!(record(&mut queue).is_none());
 }
 
+/// The accident: a request that is tried again and again, and never gets a token, would keep the account from its person.
+#[tokio::test]
+async fn a_token_that_would_be_too_long_takes_no_account() {
+    let other = Findings { other_person: true, too_many_tokens: false };
+    let use_case = issue_token(Grant::unrestricted(), Ok(other), Arc::new(Audit::off(clock())));
+    let attributes = (0..40).map(|number| (format!("attribute_{number}"), "x".repeat(200)));
+    let asked = UnverifiedRequest { attributes: attributes.collect(), ..ada() };
+    // The account store, which would have refused it, was not asked.
+    let refused = use_case.execute(&shop(), "main", asked).await;
+    assert!(matches!(refused, Err(IssueError::Sign(SignError::TooLong { len: 6145.. }))), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_shared_account_gets_no_token_and_is_recorded() {
     let other = Findings { other_person: true, too_many_tokens: false };
