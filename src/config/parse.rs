@@ -15,7 +15,10 @@ use super::{
     CallerConfig, Config, ConfigError, ConfigErrors, InstanceConfig, Location, SecretSource,
     locate::Locator,
     parse_accounts, parse_audit, parse_grant, parse_server, parse_tracing,
-    raw::{ClaimKey, RawCaller, RawEnvironment, RawInstance, RawLifetimes, RawOneAccount, RawSecretSource, RawTenancy},
+    raw::{
+        ClaimKey, RawCaller, RawDuration, RawEnvironment, RawInstance, RawLifetimes, RawOneAccount, RawSecretSource,
+        RawTenancy,
+    },
     shapes,
 };
 use crate::domain::{
@@ -184,13 +187,13 @@ fn parse_api_ca(path: &Spanned<String>, raw: &RawInstance, problems: &mut Proble
 }
 
 /// None = never.
-fn parse_probe_interval(raw: Option<&Spanned<String>>, problems: &mut Problems<'_>) -> Option<Duration> {
+fn parse_probe_interval(raw: Option<&Spanned<RawDuration>>, problems: &mut Problems<'_>) -> Option<Duration> {
     const ALLOWED: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
     let Some(text) = raw else { return Some(InstanceConfig::DEFAULT_PROBE_INTERVAL) };
-    if text.get_ref() == "off" {
+    if text.get_ref().0 == "off" {
         return None;
     }
-    let interval = humantime::parse_duration(text.get_ref()).ok().filter(|interval| ALLOWED.contains(interval));
+    let interval = humantime::parse_duration(&text.get_ref().0).ok().filter(|interval| ALLOWED.contains(interval));
     problems.take(&text.span(), interval.ok_or("must be a duration from \"1s\" to \"1h\", or \"off\""))
 }
 
@@ -217,8 +220,8 @@ fn parse_lifetimes(raw: &RawLifetimes, problems: &mut Problems<'_>) -> Option<Li
     problems.take(&span, LifetimeRange::parse(default, max))
 }
 
-pub(super) fn parse_lifetime(text: &Spanned<String>, problems: &mut Problems<'_>) -> Option<Lifetime> {
-    let duration = humantime::parse_duration(text.get_ref());
+pub(super) fn parse_lifetime(text: &Spanned<RawDuration>, problems: &mut Problems<'_>) -> Option<Lifetime> {
+    let duration = humantime::parse_duration(&text.get_ref().0);
     let duration = duration.map_err(|_| "must be a duration such as \"90s\", \"10m\" or \"1h\"");
     let duration: Duration = problems.take(&text.span(), duration)?;
     problems.take(&text.span(), Lifetime::try_from(duration))

@@ -25,6 +25,9 @@ pub(super) fn parse_accounts(raw: RawAccounts, problems: &mut Problems<'_>) -> A
     let allowed = SECOND..=Duration::from_hours(30 * 24);
     let rules = AccountsConfig::DEFAULT_RULES;
     let window = duration(raw.window.as_ref(), allowed, Duration::from_secs(u64::from(rules.window)), problems);
+    if let Some(given) = raw.window.filter(|_| window.subsec_nanos() > 0) {
+        problems.add(&given.span(), "must be in whole seconds");
+    }
     let tokens_per_hour = raw.tokens_per_hour.map_or(rules.tokens_per_hour, |bound| parse_bound(&bound, problems));
     let max_bindings = number(raw.max_bindings.as_ref(), 1000..=1_000_000_000, default.max_bindings, problems);
     let redis = raw.redis.and_then(|redis| parse_redis(redis, window, problems));
@@ -154,5 +157,8 @@ fn parse_url(text: &str) -> Result<(RedisUrl, bool), &'static str> {
         Host::Ipv4(address) => (address.to_string(), IpAddr::V4(address).is_loopback()),
         Host::Ipv6(address) => (address.to_string(), IpAddr::V6(address).is_loopback()),
     };
-    Ok((RedisUrl { host, port: url.port().unwrap_or(REDIS_PORT), is_tls }, is_local))
+    match url.port().unwrap_or(REDIS_PORT) {
+        0 => Err("must name a port that can be connected to"),
+        port => Ok((RedisUrl { host, port, is_tls }, is_local)),
+    }
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{
     Drain, Limits,
     parse::Problems,
-    raw::{RawDrain, RawLimits},
+    raw::{RawDrain, RawDuration, RawLimits},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -97,27 +97,27 @@ pub(super) fn number<T: TryFrom<i64>>(
 }
 
 pub(super) fn duration(
-    raw: Option<&Spanned<String>>,
+    raw: Option<&Spanned<RawDuration>>,
     allowed: RangeInclusive<Duration>,
     default: Duration,
     problems: &mut Problems<'_>,
 ) -> Duration {
     let Some(text) = raw else { return default };
-    problems.take(&text.span(), within(text.get_ref(), &allowed)).unwrap_or(default)
+    problems.take(&text.span(), within(&text.get_ref().0, &allowed)).unwrap_or(default)
 }
 
 /// None = off.
 fn switchable(
-    raw: Option<&Spanned<String>>,
+    raw: Option<&Spanned<RawDuration>>,
     allowed: RangeInclusive<Duration>,
     default: Option<Duration>,
     problems: &mut Problems<'_>,
 ) -> Option<Duration> {
     let Some(text) = raw else { return default };
-    if text.get_ref() == "off" {
+    if text.get_ref().0 == "off" {
         return None;
     }
-    let parsed = within(text.get_ref(), &allowed).map_err(|rule| format!("{rule}, or \"off\""));
+    let parsed = within(&text.get_ref().0, &allowed).map_err(|rule| format!("{rule}, or \"off\""));
     problems.take(&text.span(), parsed).map_or(default, Some)
 }
 

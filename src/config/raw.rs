@@ -1,6 +1,7 @@
 //! The shapes of the configuration file, as TOML sees them. Nothing here is checked but types and key names.
 
 mod accounts;
+mod duration;
 mod observability;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -12,6 +13,7 @@ use serde::{
 use toml::Spanned;
 
 pub(super) use self::accounts::{RawAccounts, RawBound, RawOnStoreFailure, RawOneAccount, RawRedis};
+pub(super) use self::duration::RawDuration;
 pub(super) use self::observability::{RawAudit, RawDurability, RawPlace, RawSink, RawSubject, RawTracing};
 
 type Text = Spanned<String>;
@@ -79,20 +81,20 @@ pub(super) struct RawLimits {
     pub(super) max_in_flight: Option<Spanned<i64>>,
     pub(super) max_connections: Option<Spanned<i64>>,
     pub(super) max_streams_per_connection: Option<Spanned<i64>>,
-    pub(super) deadline: Option<Text>,
-    pub(super) body_timeout: Option<Text>,
-    pub(super) keepalive_interval: Option<Text>,
-    pub(super) keepalive_timeout: Option<Text>,
-    pub(super) idle_timeout: Option<Text>,
-    pub(super) max_connection_age: Option<Text>,
-    pub(super) max_connection_age_grace: Option<Text>,
+    pub(super) deadline: Option<Spanned<RawDuration>>,
+    pub(super) body_timeout: Option<Spanned<RawDuration>>,
+    pub(super) keepalive_interval: Option<Spanned<RawDuration>>,
+    pub(super) keepalive_timeout: Option<Spanned<RawDuration>>,
+    pub(super) idle_timeout: Option<Spanned<RawDuration>>,
+    pub(super) max_connection_age: Option<Spanned<RawDuration>>,
+    pub(super) max_connection_age_grace: Option<Spanned<RawDuration>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table [server.drain]")]
 pub(super) struct RawDrain {
-    pub(super) announce_delay: Option<Text>,
-    pub(super) grace_period: Option<Text>,
+    pub(super) announce_delay: Option<Spanned<RawDuration>>,
+    pub(super) grace_period: Option<Spanned<RawDuration>>,
 }
 
 #[derive(Deserialize)]
@@ -146,7 +148,7 @@ pub(super) struct RawInstance {
     pub(super) environment: RawEnvironment,
     pub(super) shared_secret: Spanned<RawSecretSource>,
     pub(super) next_shared_secret: Option<Spanned<RawSecretSource>>,
-    pub(super) probe_interval: Option<Text>,
+    pub(super) probe_interval: Option<Spanned<RawDuration>>,
     #[serde(default)]
     pub(super) token_lifetime: RawLifetimes,
     #[serde(default)]
@@ -188,8 +190,8 @@ pub(super) enum ClaimKey {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table { default = \"10m\", max = \"1h\" }")]
 pub(super) struct RawLifetimes {
-    pub(super) default: Option<Text>,
-    pub(super) max: Option<Text>,
+    pub(super) default: Option<Spanned<RawDuration>>,
+    pub(super) max: Option<Spanned<RawDuration>>,
 }
 
 #[derive(Deserialize)]
@@ -223,7 +225,7 @@ pub(super) struct RawGrant {
     pub(super) allow_no_tenant: bool,
     #[serde(default)]
     pub(super) tenant_attributes: BTreeMap<Text, Spanned<RawAttributeRule>>,
-    pub(super) max_lifetime: Option<Text>,
+    pub(super) max_lifetime: Option<Spanned<RawDuration>>,
     pub(super) may_check_status: Option<bool>,
     pub(super) rate: Option<RawRate>,
 }

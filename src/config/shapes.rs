@@ -13,6 +13,12 @@ use super::raw::RawConfig;
 /// Beyond so many the file is another one.
 const MAX_FAULTS: usize = 50;
 
+/// What keys are for that have no default.
+const MISSING: [(&str, &str); 2] = [
+    ("on_store_failure", "\"allow\" issues tokens unchecked while Redis does not answer, \"deny\" refuses them"),
+    ("hash_key", "a secret that all replicas have; `metabase-token-service keygen` makes one"),
+];
+
 /// What does not fit, and where.
 pub(super) type Fault = (Range<usize>, String);
 
@@ -69,7 +75,10 @@ fn fault(error: &Error) -> Fault {
         let head = message.strip_suffix(own)?.strip_suffix("expected ")?;
         Some(format!("{head}expected {word}"))
     });
-    (error.span().unwrap_or(0..0), plain.unwrap_or_else(|| message.to_owned()))
+    let missing = MISSING.into_iter().find_map(|(key, what)| {
+        (message.strip_prefix("missing field `")?.strip_suffix('`')? == key).then(|| format!("{message}: {what}"))
+    });
+    (error.span().unwrap_or(0..0), plain.or(missing).unwrap_or_else(|| message.to_owned()))
 }
 
 /// The way to the smallest part around `span`.

@@ -275,10 +275,17 @@ fn a_socket_path_has_to_fit() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_mistake_in_accounts_names_its_key_and_the_way_out() {
     let redis = "[accounts.redis]\non_store_failure = \"deny\"\nhash_key = { env = \"K\" }\n";
     for (text, key, rule) in [
         ("[accounts]\nwindow = \"0s\"\n", "window", "must be a duration from \"1s\" to \"30days\""),
+        ("[accounts]\nwindow = \"1500ms\"\n", "window", "must be in whole seconds"),
+        (
+            "[accounts]\nwindow = 5\n",
+            "window",
+            "invalid type: integer `5`, expected a duration in quotes, such as \"10s\" or \"24h\"",
+        ),
         ("[accounts]\ntokens_per_hour = 0\n", "tokens_per_hour", "must be a whole number from 1 to 50000, or \"off\""),
         (
             "[accounts]\ntokens_per_hour = \"no\"\n",
@@ -294,6 +301,17 @@ fn every_mistake_in_accounts_names_its_key_and_the_way_out() {
             "must not contain a user name or password: they have keys of their own",
         ),
         ("urls = [\"rediss://x/1\"]", "redis.urls[0]", "must end with the port"),
+        ("urls = [\"rediss://x:0\"]", "redis.urls[0]", "must name a port that can be connected to"),
+        (
+            "[accounts.redis]\nurls = [\"rediss://x\"]\nhash_key = { env = \"K\" }\n",
+            "redis",
+            "missing field `on_store_failure`: \"allow\" issues tokens unchecked while Redis does not answer, \"deny\" refuses",
+        ),
+        (
+            "[accounts.redis]\nurls = [\"rediss://x\"]\non_store_failure = \"deny\"\n",
+            "redis",
+            "missing field `hash_key`: a secret that all replicas have; `metabase-token-service keygen` makes one",
+        ),
         ("urls = [\"redis://10.0.0.1\"]", "redis.urls[0]", "must begin with rediss:// beyond this machine"),
         (
             "urls = [\"redis://localhost.example.com\"]",

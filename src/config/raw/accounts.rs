@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{RawSecretSource, Text};
+use super::{RawDuration, RawSecretSource, Text};
 
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,7 +17,7 @@ pub(in crate::config) enum RawOneAccount {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table [accounts]")]
 pub(in crate::config) struct RawAccounts {
-    pub(in crate::config) window: Option<Text>,
+    pub(in crate::config) window: Option<Spanned<RawDuration>>,
     pub(in crate::config) tokens_per_hour: Option<Spanned<RawBound>>,
     pub(in crate::config) max_bindings: Option<Spanned<i64>>,
     pub(in crate::config) redis: Option<RawRedis>,
@@ -40,8 +40,8 @@ pub(in crate::config) struct RawRedis {
     pub(in crate::config) ca: Option<Text>,
     pub(in crate::config) allow_plaintext: Option<Spanned<bool>>,
     pub(in crate::config) hash_key: Spanned<RawSecretSource>,
-    pub(in crate::config) budget: Option<Text>,
-    pub(in crate::config) repeats_for: Option<Text>,
+    pub(in crate::config) budget: Option<Spanned<RawDuration>>,
+    pub(in crate::config) repeats_for: Option<Spanned<RawDuration>>,
     pub(in crate::config) on_store_failure: RawOnStoreFailure,
 }
 

@@ -23,7 +23,7 @@ pub(in crate::config) struct RawAudit {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "\"stdout\", { file = \"…\" }, { unix_datagram = \"…\" } or { syslog = \"…\" }")]
+#[serde(untagged, expecting = "must be \"stdout\", { file = \"…\" }, { unix_datagram = \"…\" } or { syslog = \"…\" }")]
 pub(in crate::config) enum RawSink {
     Name(String),
     Place(RawPlace),
