@@ -37,18 +37,21 @@ pub enum StoreCall {
     Cached,
     /// The store did not answer in time, or with an error.
     Failed,
+    /// The store has something that this service has not written.
+    Foreign,
     /// The store was not asked, because it has failed, or too many wait for it.
     Skipped,
 }
 
 impl StoreCall {
-    const ALL: [Self; 4] = [Self::Answered, Self::Cached, Self::Failed, Self::Skipped];
+    const ALL: [Self; 5] = [Self::Answered, Self::Cached, Self::Failed, Self::Foreign, Self::Skipped];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Cached => "cached",
             Self::Failed => "failed",
+            Self::Foreign => "foreign",
             Self::Skipped => "skipped",
         }
     }
@@ -66,7 +69,7 @@ impl AccountMetrics {
         let help = "Accounts that were forgotten within their window, for lack of room";
         registry.register("account_evictions", help, evictions.clone());
         let store_calls = Family::<OutcomeLabels, Counter>::default();
-        let help = "Questions to the store that replicas share: answered, cached, failed, or skipped while it fails";
+        let help = "Questions to the store that replicas share: answered, cached, failed, met by a foreign value, or skipped while it fails";
         registry.register("account_store_calls", help, store_calls.clone());
         let store_failing = Gauge::default();
         let help = "1 while the store that replicas share cannot be asked";

@@ -28,6 +28,11 @@ fn cluster(acl: bool) -> [Redis; 3] {
     nodes
 }
 
+fn are_on_all(nodes: &[Redis], accounts: usize) -> bool {
+    let counts: Vec<usize> = nodes.iter().map(Redis::accounts).collect();
+    counts.iter().all(|count| *count > 0) && counts.iter().sum::<usize>() == accounts
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
     let nodes = cluster(true);
@@ -45,8 +50,7 @@ async fn accounts_are_kept_on_all_nodes_and_replicas_agree() {
             assert_eq!(outcome(client.issue_metabase_token(request("holder", &email)).await), "issued");
         }
     }
-    let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
-    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 60, "{sizes:?}");
+    until("sixty accounts on three nodes", || are_on_all(&nodes, 60));
 }
 
 /// A command has one node, so what is asked at once goes separately.
@@ -62,6 +66,5 @@ async fn questions_about_accounts_of_all_nodes_can_be_asked_at_once() {
             assert_eq!(found.map(|found| found.other_person), Ok(is_other), "{account}, {person}");
         }
     }
-    let sizes: Vec<usize> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).parse().unwrap()).collect();
-    assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<usize>() == 100, "{sizes:?}");
+    until("a hundred accounts on three nodes", || are_on_all(&nodes, 100));
 }

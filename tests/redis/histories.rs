@@ -28,14 +28,19 @@ fn step(bits: u16) -> Step {
     Step { after: PAUSES[usize::from(pause)], account, person, is_enforced: is_enforced == 1 }
 }
 
+/// Real seconds since 1970.
+pub(crate) fn time(redis: &mut Connection) -> i64 {
+    let (seconds, _): (i64, i64) = redis::cmd("TIME").query(redis).unwrap();
+    seconds
+}
+
 /// The real span of ten minutes.
 fn span(redis: &mut Connection) -> i64 {
-    let time: (i64, i64) = redis::cmd("TIME").query(redis).unwrap();
-    time.0 / 600
+    time(redis) / 600
 }
 
 /// Lets simulated time pass, from `at`.
-fn pass(redis: &mut Connection, at: i64, seconds: i64) {
+pub(crate) fn pass(redis: &mut Connection, at: i64, seconds: i64) {
     let spans = (at + seconds) / 600 - at / 600;
     for key in redis.keys::<_, Vec<String>>("*").unwrap() {
         let left: i64 = redis.pttl(&key).unwrap();

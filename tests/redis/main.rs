@@ -15,6 +15,7 @@ mod model;
 mod outages;
 mod race;
 mod redis_process;
+mod repeats;
 mod replica;
 mod sign_in;
 mod store;

@@ -162,6 +162,43 @@ async fn an_instance_that_reports_issues_whatever_is_declared() {
     go_through("killed", "report", "deny", "issued, ACCOUNT_NOT_CHECKED", ISSUED_UNCHECKED).await;
 }
 
+/// It lives, and whoever only reads takes it for a good one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_is_not_asked_until_it_does() {
+    let redis = Redis::start(Options::default());
+    let replica = Replica::start(&[&redis], "enforce", "on_store_failure = \"deny\"");
+    let mut client = replica.client.clone();
+    let mut number = 0;
+    let mut ask = async || {
+        number += 1;
+        let request = request("1", &format!("person{number}@example.com"));
+        outcome(client.issue_metabase_token(request).await)
+    };
+    for (broken, mended) in [
+        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
+        (["CONFIG", "SET", "min-replicas-to-write", "1"], ["CONFIG", "SET", "min-replicas-to-write", "0"]),
+        (["ACL", "SETUSER", "default", "-evalsha"], ["ACL", "SETUSER", "default", "+evalsha"]),
+    ] {
+        assert_eq!(ask().await, "issued");
+        assert_eq!(redis.cli(&broken), "OK");
+        while replica.metric("account_store_failing") == 0 {
+            assert_eq!(ask().await, "ACCOUNT_STORE_UNAVAILABLE", "{broken:?}");
+        }
+        // Nothing that is asked meanwhile makes it look well.
+        for _ in 0..100 {
+            assert_eq!(ask().await, "ACCOUNT_STORE_UNAVAILABLE", "{broken:?}");
+            assert_eq!(replica.metric("account_store_failing"), 1, "{broken:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(redis.cli(&mended), "OK");
+        wait_until(&replica, 0).await;
+    }
+    assert_eq!(ask().await, "issued");
+    let log = replica.end();
+    let told = |text| log.matches(text).count();
+    assert_eq!((told("The account store cannot be asked"), told("The account store can be asked")), (3, 4), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_starts_before_its_redis_recovers_without_a_restart() {
     let mut redis = Redis::start(Options::default());

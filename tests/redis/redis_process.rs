@@ -114,6 +114,11 @@ impl Redis {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Keys that it holds. When a connection is tried, there is one more, for a second.
+    pub(crate) fn accounts(&self) -> usize {
+        self.cli(&["DBSIZE"]).parse().unwrap()
+    }
+
     fn wait_until_it_answers(&self) {
         until("a Redis that answers", || self.cli(&["PING"]) == "PONG");
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::{connect::check, link::probe};
 use self::{
-    link::Link,
+    link::{Link, Unanswered},
     repeats::{Known, Repeats},
     script::Question,
 };
@@ -49,24 +49,31 @@ impl RedisStore {
     }
 
     async fn ask(&self, question: Question, rules: AccountRules) -> Result<Findings, StoreUnavailable> {
-        let answer = self.link.ask(question, rules).await;
-        let answer = answer.inspect_err(|StoreUnavailable| self.repeats.give_back(question))?;
-        self.repeats.remember(&question.asked, answer);
-        Ok(answer.findings)
+        match self.link.ask(question, rules).await {
+            Ok(answer) => {
+                self.repeats.remember(&question.asked, answer);
+                Ok(answer.findings)
+            }
+            Err(unanswered) => {
+                // What Redis may have been told is not told again: tokens that count twice refuse their person the next.
+                if unanswered == Unanswered::NotAsked {
+                    self.repeats.give_back(question);
+                }
+                Err(StoreUnavailable)
+            }
+        }
     }
 }
 
 impl AccountStore for RedisStore {
-    /// The time is Redis's own: the clocks of replicas may differ.
-    fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, _: UnixTime) -> Applied<'a> {
-        match self.repeats.look(asked, rules.tokens_per_hour) {
+    /// The time is Redis's own: the clocks of replicas may differ. By `now`, it is told how long ago something was.
+    fn apply<'a>(&'a self, asked: &Use, rules: AccountRules, now: UnixTime) -> Applied<'a> {
+        match self.repeats.look(asked, rules.tokens_per_hour, now) {
             Known::Answer(findings) => {
                 self.metrics.store_called(StoreCall::Cached);
                 Applied::Now(Ok(findings))
             }
-            Known::Uncounted(uncounted) => {
-                Applied::Later(Box::pin(self.ask(Question { asked: *asked, uncounted }, rules)))
-            }
+            Known::Question(question) => Applied::Later(Box::pin(self.ask(question, rules))),
         }
     }
 }

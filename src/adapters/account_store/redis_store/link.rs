@@ -2,6 +2,7 @@
 //! its own connects again, with pauses that grow.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use redis::RedisError;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -23,9 +25,9 @@ use super::{
     script::{self, Answer, Question},
 };
 use crate::{
-    application::{accounts::StoreUnavailable, watch_metabase::jittered},
+    application::watch_metabase::jittered,
     config::RedisConfig,
-    domain::account::{AccountId, AccountRules, PersonId, Use},
+    domain::account::{AccountId, AccountRules},
     telemetry::{AccountMetrics, StoreCall},
 };
 
@@ -39,6 +41,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Before connecting again; doubled each time, up to the most, and a tenth more or less.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const WARNINGS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// How long a start waits for the first connection.
 const PATIENCE_AT_START: Duration = Duration::from_secs(2);
 
@@ -51,6 +54,17 @@ pub(super) struct Link {
     failing_since: AtomicU64,
     connections: AtomicU64,
     given_up: Notify,
+    /// For keys that others have written.
+    warnings: DefaultDirectRateLimiter,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// Redis does not know of the question, and never will.
+    NotAsked,
+    /// Redis may have heard of it, or may still hear.
+    Unknown,
 }
 
 /// A connection that works as far as is known.
@@ -72,8 +86,9 @@ impl Link {
             failing_since: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             given_up: Notify::new(),
+            warnings: RateLimiter::direct(Quota::per_minute(WARNINGS_PER_MINUTE)),
         });
-        let first = timeout(PATIENCE_AT_START, connect(&link.config)).await;
+        let first = timeout(PATIENCE_AT_START, connect_and_rehearse(&link.config)).await;
         let first = first.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         match first {
             Ok(connection) => link.use_from_now_on(connection),
@@ -85,21 +100,32 @@ impl Link {
     }
 
     /// Redis's answer, within the budget.
-    pub(super) async fn ask(&self, question: Question, rules: AccountRules) -> Result<Answer, StoreUnavailable> {
+    pub(super) async fn ask(&self, question: Question, rules: AccountRules) -> Result<Answer, Unanswered> {
         let (answered, answer) = oneshot::channel();
         let Some(number) = self.send(Waiting { question, rules, answered }) else {
             self.metrics.store_called(StoreCall::Skipped);
-            return Err(StoreUnavailable);
+            return Err(Unanswered::NotAsked);
         };
         match timeout(self.config.budget, answer).await {
             Ok(Ok(Ok(answer))) => {
                 self.failing_since.store(0, Ordering::Relaxed);
-                self.metrics.store_called(if answer.is_some() { StoreCall::Answered } else { StoreCall::Failed });
-                answer.ok_or(StoreUnavailable)
+                self.metrics.store_called(if answer.is_some() { StoreCall::Answered } else { StoreCall::Foreign });
+                return answer.ok_or_else(|| self.say_foreign(question.asked.account));
             }
-            Ok(Ok(Err(error))) => Err(self.failed(number, Some(&error))),
-            Ok(Err(_)) | Err(_) => Err(self.failed(number, None)),
+            Ok(Ok(Err(error))) => self.failed(number, Some(&error)),
+            Ok(Err(_)) | Err(_) => self.failed(number, None),
         }
+        Err(Unanswered::Unknown)
+    }
+
+    /// Whoever comes again and again for such an account does not fill the log.
+    fn say_foreign(&self, account: AccountId) -> Unanswered {
+        if self.warnings.check().is_ok() {
+            let mut key = String::new();
+            script::write_key(account, &mut key);
+            tracing::warn!(key, "A key of the account store has a value that this service has not written: delete it");
+        }
+        Unanswered::Unknown
     }
 
     /// To whichever connection there is, of which this is the number.
@@ -109,7 +135,7 @@ impl Link {
         live.questions.try_send(waiting).ok().map(|()| live.number)
     }
 
-    fn failed(&self, number: u64, error: Option<&RedisError>) -> StoreUnavailable {
+    fn failed(&self, number: u64, error: Option<&RedisError>) {
         self.metrics.store_called(StoreCall::Failed);
         let now = self.began.elapsed();
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1) + 1;
@@ -121,7 +147,6 @@ impl Link {
             let reason = error.map_or_else(|| "no answer within the budget".to_owned(), ToString::to_string);
             self.give_up(number, &reason);
         }
-        StoreUnavailable
     }
 
     /// Once for each connection, whoever notices.
@@ -164,7 +189,7 @@ impl Link {
             }
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-            match timeout(PATIENCE, connect_and_beat(&self.config)).await {
+            match timeout(PATIENCE, connect_and_rehearse(&self.config)).await {
                 Ok(Ok(connection)) => self.use_from_now_on(connection),
                 Ok(Err(reason)) => tracing::debug!(reason, "The account store still cannot be asked"),
                 Err(_) => tracing::debug!("The account store still does not answer"),
@@ -185,23 +210,17 @@ async fn beats(mut connection: Connection) -> String {
     }
 }
 
-/// A server that is stopped still takes connections: the kernel does.
-async fn connect_and_beat(config: &RedisConfig) -> Result<Connection, String> {
+/// A server that is stopped still takes connections (the kernel does), and one that takes no writes still answers.
+async fn connect_and_rehearse(config: &RedisConfig) -> Result<Connection, String> {
     let mut connection = connect(config).await?;
+    script::rehearse(&mut connection).await?;
     script::beat(&mut connection).await.map_err(|error| error.to_string())?;
     Ok(connection)
 }
 
 pub(in crate::adapters::account_store) async fn probe(config: &RedisConfig) -> Result<(), String> {
-    let asking = async {
-        let mut connection = connect_and_beat(config).await?;
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| "the system has no random numbers".to_owned())?;
-        let asked =
-            Use { account: AccountId::from_bytes(random), person: PersonId::from_bytes(random), is_enforced: false };
-        let rules = AccountRules { window: 1, tokens_per_hour: None };
-        let answer = script::run(&mut connection, &[Question { asked, uncounted: 0 }], rules).await;
-        answer.map(drop).map_err(|error| error.to_string())
-    };
-    timeout(PATIENCE_AT_START, asking).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))
+    let asking = connect_and_rehearse(config);
+    let asked =
+        timeout(PATIENCE_AT_START, asking).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()));
+    asked.map(drop)
 }

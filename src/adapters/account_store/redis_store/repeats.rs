@@ -11,9 +11,12 @@ use tokio::time::Instant;
 
 use super::{
     super::sharded::{SHARDS, Sharded},
-    script::{Answer, Question},
+    script::{Answer, Question, Uncounted},
 };
-use crate::domain::account::{AccountId, Findings, PersonId, Use};
+use crate::domain::{
+    account::{AccountId, Findings, PersonId, Use},
+    time::UnixTime,
+};
 
 /// Questions that are remembered.
 const ROOM: usize = 65_536;
@@ -33,8 +36,8 @@ struct Asked {
 /// What is known before Redis is asked.
 pub(super) enum Known {
     Answer(Findings),
-    /// Tokens that were issued since Redis was asked last.
-    Uncounted(u32),
+    /// What Redis is to be asked.
+    Question(Question),
 }
 
 impl Hash for Asked {
@@ -49,8 +52,7 @@ impl Hash for Asked {
 #[derive(Clone, Copy)]
 struct Remembered {
     answer: Answer,
-    /// Tokens that were issued since, and that Redis does not know of.
-    uncounted: u32,
+    uncounted: Option<Uncounted>,
     until: Instant,
 }
 
@@ -60,11 +62,12 @@ impl Repeats {
         Self { answers: Sharded::new(), lasts }
     }
 
-    /// The answer to a repeat, whose token is counted; or what Redis is to be told with the question. The order stays that of Redis's
-    /// answers, in which they end.
-    pub(super) fn look(&self, asked: &Use, most: Option<NonZeroU32>) -> Known {
+    /// The answer to a repeat at `now`, whose token is counted; or the question for Redis. The order stays that of Redis's answers, in which
+    /// they end.
+    pub(super) fn look(&self, asked: &Use, most: Option<NonZeroU32>, now: UnixTime) -> Known {
+        let question = |uncounted| Known::Question(Question { asked: *asked, uncounted, at: now });
         let mut shard = self.answers.lock(shard(asked));
-        let Some(place) = shard.find(&key(asked)) else { return Known::Uncounted(0) };
+        let Some(place) = shard.find(&key(asked)) else { return question(None) };
         let remembered = shard.at(place);
         let findings = remembered.answer.findings;
         if remembered.until > Instant::now() {
@@ -72,21 +75,23 @@ impl Repeats {
                 return Known::Answer(findings);
             }
             // At the bound, Redis has the say, which knows what other replicas have issued.
-            let tokens = remembered.answer.tokens.saturating_add(remembered.uncounted).saturating_add(1);
+            let issued = Uncounted::and(remembered.uncounted, Uncounted { count: 1, since: now });
+            let tokens = remembered.answer.tokens.saturating_add(issued.count);
             if findings.too_many_tokens || most.is_none_or(|most| tokens <= most.get()) {
-                remembered.uncounted = remembered.uncounted.saturating_add(1);
+                remembered.uncounted = Some(issued);
                 return Known::Answer(findings);
             }
         }
-        Known::Uncounted(std::mem::take(&mut remembered.uncounted))
+        question(remembered.uncounted.take())
     }
 
-    /// Redis could not be told.
-    pub(super) fn give_back(&self, Question { asked, uncounted }: Question) {
+    /// Redis was not told.
+    pub(super) fn give_back(&self, Question { asked, uncounted, .. }: Question) {
+        let Some(uncounted) = uncounted else { return };
         let mut shard = self.answers.lock(shard(&asked));
         if let Some(place) = shard.find(&key(&asked)) {
             let remembered = shard.at(place);
-            remembered.uncounted = remembered.uncounted.saturating_add(uncounted);
+            remembered.uncounted = Some(Uncounted::and(remembered.uncounted, uncounted));
         }
     }
 
@@ -107,7 +112,7 @@ impl Repeats {
         if shard.len() >= ROOM / SHARDS {
             shard.forget_oldest();
         }
-        shard.insert(key(asked), Remembered { answer, uncounted: 0, until });
+        shard.insert(key(asked), Remembered { answer, uncounted: None, until });
     }
 }
 
