@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
-use tonic::{Code, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::{
@@ -122,7 +122,7 @@ where
                     return Poll::Ready(Ok(status::deadline_exceeded().into_http()));
                 }
                 if let Poll::Ready(answer) = answer.poll(cx) {
-                    return Poll::Ready(answer.map(name_what_is_too_large));
+                    return Poll::Ready(answer.map(blame_who_sent_it));
                 }
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Ok(status::deadline_exceeded().into_http()))
@@ -133,8 +133,16 @@ where
     }
 }
 
-/// tonic answers a message that is too large with `OUT_OF_RANGE`, which nothing else here is answered with; gRPC's word for
-/// it is `RESOURCE_EXHAUSTED`.
-fn name_what_is_too_large(answer: Response<Body>) -> Response<Body> {
-    if code_of(answer.headers()) == Code::OutOfRange { status::too_large().into_http() } else { answer }
+/// What tonic makes of a request that it cannot read, in gRPC's words. A message that is too large is `OUT_OF_RANGE`, which nothing else here is
+/// answered with, and one that is no message `INTERNAL`: the accident is a caller's bug that wakes those who run this service, whose own
+/// faults are told with details.
+fn blame_who_sent_it(answer: Response<Body>) -> Response<Body> {
+    let code = code_of(answer.headers());
+    if code == Code::OutOfRange {
+        status::too_large().into_http()
+    } else if code == Code::Internal && !answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
+        status::unreadable(answer.headers()).into_http()
+    } else {
+        answer
+    }
 }

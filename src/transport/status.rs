@@ -115,6 +115,13 @@ pub(super) fn too_large() -> Status {
     with_reason(Code::ResourceExhausted, "REQUEST_TOO_LARGE", &message, HashMap::new())
 }
 
+/// Not one message of the request's type; `head` is tonic's answer, which says why and repeats nothing.
+pub(super) fn unreadable(head: &HeaderMap) -> Status {
+    let why = Status::from_header_map(head).map(|status| status.message().to_owned()).unwrap_or_default();
+    let message = format!("the request must be one message of the type in the .proto, uncompressed: {why}");
+    with_reason(Code::InvalidArgument, "REQUEST_UNREADABLE", &message, HashMap::new())
+}
+
 /// Our own fault: the layer that authenticates is missing.
 pub(super) fn no_caller() -> Status {
     tracing::error!("A request reached the service without authentication");

@@ -160,6 +160,7 @@ CASES = [
 
 # Case: what comes instead, whose it is, and why it is left.
 ANSWERED = "grpc-status: 0, shape: HDh"
+UNREADABLE = "grpc-status: 3"
 GRPC_DEVIATIONS = {
     "no te": (
         ANSWERED,
@@ -168,7 +169,9 @@ GRPC_DEVIATIONS = {
     "deadline that is none": (ANSWERED, "ours: what is no deadline is none, and the server's own counts"),
     "deadline of nine digits": (ANSWERED, "ours: the same"),
     "two messages": (ANSWERED, "tonic's: the first is answered, the second not looked at"),
-    "no message": ("grpc-status: 13", "tonic's: INTERNAL where UNIMPLEMENTED is due"),
+    "no message": (UNREADABLE, "ours: UNIMPLEMENTED is due, which callers take for a missing RPC"),
+    "compressed flag under identity": (UNREADABLE, "ours: INTERNAL is due, which blames the service and wakes somebody"),
+    "compressed flag without an encoding": (UNREADABLE, "ours: the same"),
 }
 
 

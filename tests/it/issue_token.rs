@@ -291,6 +291,23 @@ async fn everything_has_a_limit() {
     issue(&mut server, most).await.unwrap();
 }
 
+/// The accident: a caller with another .proto wakes those who run the service.
+#[tokio::test]
+async fn what_is_no_message_is_the_callers_fault() {
+    let server = TestServer::start().await;
+    for rpc in ["IssueMetabaseToken", "CheckAuthStatus"] {
+        let mut grpc = tonic::client::Grpc::new(server.channel.clone());
+        grpc.ready().await.unwrap();
+        let path = format!("/metabase.token.v1.MetabaseTokenService/{rpc}").parse().unwrap();
+        let codec = tonic_prost::ProstCodec::<_, ()>::default();
+        let other = Duration { seconds: 5, nanos: 0 };
+        let status = grpc.unary(tonic::Request::new(other), path, codec).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_UNREADABLE");
+        assert!(status.message().contains("of the type in the .proto") && status.message().contains("wire type"));
+    }
+}
+
 #[tokio::test]
 async fn the_sso_url_keeps_return_to_on_the_instance() {
     let mut server = TestServer::start().await;

@@ -275,7 +275,6 @@ fn a_socket_path_has_to_fit() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_mistake_in_accounts_names_its_key_and_the_way_out() {
     let redis = "[accounts.redis]\non_store_failure = \"deny\"\nhash_key = { env = \"K\" }\n";
     for (text, key, rule) in [
