@@ -6,9 +6,14 @@
 mod errors;
 mod files;
 
-use std::{future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
@@ -19,7 +24,7 @@ use crate::{
     adapters::{account_store, audit_log, file_stamps::FileStamps},
     application::{
         Clock,
-        audit::{Audit, Settle},
+        audit::{Audit, Settle, Unclosed},
         check_auth_status::CheckAuthStatus,
         generation::{Generation, Generations},
         issue_token::IssueToken,
@@ -43,6 +48,9 @@ use crate::{
         tls::{CurrentTls, TlsError},
     },
 };
+
+/// For the audit log after a second signal: what it takes to write some lines, where that does not hang.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// A server whose addresses are bound and whose parts are built; connections wait until [`App::run`].
 #[derive(Debug)]
@@ -280,13 +288,18 @@ impl App {
                 if is_finished() { Ok(()) } else { Err(RunError::DrainTimedOut { grace_period: drain.grace_period }) }
             }
         };
-        // However it ends, what was decided is on record.
-        audit.close().await;
-        ended?;
-        // A second signal waits for no collector.
-        if let Some(tracing) = tracing.filter(|_| !stop.abort.is_cancelled()) {
-            let _ = spawn_blocking(move || tracing.finish()).await;
+        // However it ends, what was decided is on record. A second signal waits for no log that hangs, ...
+        let closed = tokio::select! {
+            biased;
+            closed = audit.close() => closed,
+            () = async { stop.abort.cancelled().await; sleep(MOMENT).await } => Err(Unclosed::Hangs),
+        };
+        // ... and for no collector.
+        if let Some(tracing) = tracing.filter(|_| ended.is_ok()) {
+            let _ = stop.abort.run_until_cancelled(spawn_blocking(move || tracing.finish())).await;
         }
+        ended?;
+        closed?;
         tracing::info!("Drained");
         Ok(())
     }

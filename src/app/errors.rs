@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     adapters::{account_store::AccountStoreError, audit_log::AuditError},
+    application::audit::Unclosed,
     transport::{bearer::KeyFileError, tls::TlsError},
 };
 
@@ -45,6 +46,9 @@ pub enum RunError {
     /// A second signal came before everything in flight was finished.
     #[error("stopped by a second signal before everything in flight was finished")]
     Aborted,
+    /// Not all of what was decided is on record.
+    #[error(transparent)]
+    Audit(#[from] Unclosed),
     /// In-flight RPCs took longer than the grace period.
     #[error("{} were not enough to finish what was in flight", humantime::format_duration(*.grace_period))]
     DrainTimedOut {

@@ -67,8 +67,8 @@ pub enum People {
 /// What the writer takes from the queue.
 #[derive(Debug)]
 pub enum Entry {
-    /// The end: nothing comes after it.
-    Close(oneshot::Sender<()>),
+    /// The end: nothing comes after it. Told how many records are missing from the log.
+    Close(oneshot::Sender<u64>),
     /// Write it.
     Record {
         /// A JSON object.
@@ -93,6 +93,17 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the audit record could not be written")]
 pub struct Unavailable;
+
+/// What was decided is not all on record.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Unclosed {
+    /// The log did not answer in time.
+    #[error("the audit log could not be closed in time: its last records may be missing")]
+    Hangs,
+    /// So many records are missing from it, that of its end included.
+    #[error("the audit log could not be written to its end: {0} record{are} missing from it", are = if *.0 == 1 { " is" } else { "s are" })]
+    Missing(u64),
+}
 
 impl Audit {
     /// No log.
@@ -163,18 +174,24 @@ impl Audit {
     }
 
     /// Returns once everything that was noted is written, and the log is closed.
-    pub async fn close(&self) {
-        let Some(log) = &self.log else { return };
-        let (closed, is_closed) = oneshot::channel();
+    ///
+    /// # Errors
+    /// It is not, or not in time.
+    pub async fn close(&self) -> Result<(), Unclosed> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let (closed, missing) = oneshot::channel();
         let close = async {
             // A writer that is gone has closed the log.
-            if log.queue.send(Entry::Close(closed)).await.is_ok() {
-                log.arrived.notify_one();
-                let _ = is_closed.await;
+            if log.queue.send(Entry::Close(closed)).await.is_err() {
+                return 0;
             }
+            log.arrived.notify_one();
+            missing.await.unwrap_or(0)
         };
-        if timeout(PATIENCE, close).await.is_err() {
-            tracing::error!("The audit log could not be closed: its last records may be missing");
+        match timeout(PATIENCE, close).await {
+            Ok(0) => Ok(()),
+            Ok(missing) => Err(Unclosed::Missing(missing)),
+            Err(_) => Err(Unclosed::Hangs),
         }
     }
 }

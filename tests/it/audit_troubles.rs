@@ -69,6 +69,40 @@ async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
     }
 }
 
+/// Standard output that nobody reads, until the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_hangs_at_the_end_is_no_clean_end() {
+    let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
+    let mut child = Killed(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml")).spawn().unwrap());
+    let _nobody_reads = child.0.stdout.take().unwrap();
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.find_map(|line| Some(line.strip_prefix("gRPC on ")?.split(" (").next()?.to_owned())).unwrap();
+    let mut client = MetabaseTokenServiceClient::connect(format!("http://{address}")).await.unwrap();
+    until("a full pipe", async || {
+        let mut request = Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() });
+        request.set_timeout(Duration::from_millis(500));
+        client.issue_metabase_token(request).await.is_err()
+    })
+    .await;
+    let pid = child.0.id().to_string();
+    for seen in ["Draining", "the audit log could not be closed in time"] {
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        assert!(lines.any(|line| line.contains(seen)), "{seen}");
+    }
+    assert_eq!(child.0.wait().unwrap().code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_not_whole_at_the_end_is_no_clean_end() {
+    let folder = Folder::file();
+    let served = with_small_files(4, &folder.0.path().join("mts.toml"));
+    while issue(&served).await.is_ok() {}
+    served.signal("-TERM");
+    let (status, _, log) = served.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("the audit log could not be written to its end: 1 record is missing from it"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_something_was_cut_off_is_on_record_although_the_disk_was_full_at_first() {
     let folder = Folder::file();

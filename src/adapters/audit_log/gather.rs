@@ -47,7 +47,7 @@ struct Waiting {
     /// In the order of its bodies; none = nobody.
     written: Vec<Option<oneshot::Sender<bool>>>,
     missing: u64,
-    closed: Option<oneshot::Sender<()>>,
+    closed: Option<oneshot::Sender<u64>>,
 }
 
 /// Who writes.
@@ -190,6 +190,8 @@ impl Gathering {
         let unwritten = written.iter().skip(count).filter(|written| written.is_none()).count();
         let still_missing = if is_marked { 0 } else { missing } + unwritten as u64;
         self.lost.fetch_add(still_missing, Ordering::Relaxed);
+        // That of the end comes behind those that were given.
+        let is_ended = count > written.len();
         for (index, written) in written.into_iter().enumerate() {
             // Whoever does not wait any more has told the caller that there is no token.
             let _ = written.map(|written| written.send(index < count));
@@ -199,7 +201,7 @@ impl Gathering {
             // Nobody waits for what comes after the end.
             self.entries.close();
             while self.entries.try_recv().is_ok() {}
-            let _ = closed.send(());
+            let _ = closed.send(self.lost.load(Ordering::Relaxed) + u64::from(!is_ended));
         }
     }
 }

@@ -107,24 +107,27 @@ fn what_finds_no_room_is_counted() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_the_writer() {
-    let (audit, mut queue) = audit();
-    audit.note(&reloaded());
-    let writer = async {
-        assert!(record(&mut queue).is_some());
-        match queue.entries.recv().await {
-            Some(Entry::Close(closed)) => closed.send(()).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    };
-    tokio::join!(async move { audit.close().await }, writer);
+async fn closing_waits_for_the_writer_and_tells_what_is_missing() {
+    for (missing, expected) in [(0, Ok(())), (3, Err(Unclosed::Missing(3)))] {
+        let (audit, mut queue) = audit();
+        audit.note(&reloaded());
+        let writer = async {
+            assert!(record(&mut queue).is_some());
+            match queue.entries.recv().await {
+                Some(Entry::Close(closed)) => closed.send(missing).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (closed, ()) = tokio::join!(audit.close(), writer);
+        assert_eq!(closed, expected);
+    }
 }
 
 #[tokio::test]
 async fn closing_does_not_wait_for_a_writer_that_is_gone() {
     let (audit, queue) = audit();
     drop(queue);
-    audit.close().await;
+    assert_eq!(audit.close().await, Ok(()));
 }
 
 #[test]
