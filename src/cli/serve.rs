@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
+use signal_hook::consts::SIGHUP;
+
 use super::{EX_CONFIG, NO_FILE, Serve, block_on, fail, open_files, print, print_aside};
 use crate::{
     adapters::{
@@ -24,6 +26,12 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
     if !serve.dev && serve.config.is_none() {
         let dev = "--dev tries it without a configuration, on this machine only";
         return fail(2, format_args!("serve takes a configuration: {NO_FILE}; {dev}"));
+    }
+    // Until the reloader follows it: a reload that comes while the service starts would end it. A terminal that goes away ends `--dev`.
+    if !serve.dev
+        && let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default())
+    {
+        return fail(1, format_args!("SIGHUP cannot be followed: {error}"));
     }
     let begun = hardening::begin();
     let (mut config, loaded, mut file) = match load(serve) {

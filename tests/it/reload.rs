@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -23,7 +25,7 @@ use tonic::{
 };
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, program, replace, until},
+    harness::{CONFIG, Killed, OTHER_SECRET, SECRET, Served, ada, config_dir, program, replace, until},
     metrics,
     pki::{TestCa, client, uri},
 };
@@ -228,6 +230,28 @@ async fn a_pipe_in_place_of_a_file_stops_neither_the_service_nor_its_end() {
     let (status, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("must be a regular file, not a folder, pipe, socket or device").count(), 2, "{log}");
+}
+
+/// `systemctl restart` and `reload` in a row.
+#[tokio::test]
+async fn a_hangup_while_the_service_starts_does_not_end_it() {
+    let redis = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = config_dir(CONFIG, SECRET);
+    let (file, key) = (dir.path().join("mts.toml"), dir.path().join("key"));
+    fs::write(&key, OTHER_SECRET).unwrap();
+    let store = format!(
+        "\n[accounts.redis]\nurls = [\"redis://{}\"]\nhash_key = {{ file = \"{}\" }}\non_store_failure = \"deny\"\n",
+        redis.local_addr().unwrap(),
+        key.display()
+    );
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &store).unwrap();
+    let mut child = Killed(program(&["serve", "--config"]).arg(&file).spawn().unwrap());
+    // Who starts waits for an answer that does not come.
+    let asked = redis.accept().unwrap();
+    assert!(Command::new("kill").args(["-HUP", &child.0.id().to_string()]).status().unwrap().success());
+    drop(asked);
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "ready"), "it has ended");
 }
 
 #[tokio::test]
