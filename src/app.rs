@@ -142,6 +142,8 @@ impl App {
             None => (Audit::off(Arc::clone(&clock)), Settle::default()),
         };
         let audit = Arc::new(audit);
+        let waiting = Arc::clone(&audit);
+        metrics.audit().count_by(move || waiting.waiting());
         let accounts = Arc::new(account_store::open(&accounts_config, metrics.accounts.clone()).await?);
         let generations = Arc::new(Generations::new(generation));
         let health = Health::not_ready().await;

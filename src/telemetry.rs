@@ -254,6 +254,7 @@ impl Metrics {
     /// All metrics in the OpenMetrics text format, which Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.audit.refresh();
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut out, &self.registry);

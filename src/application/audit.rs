@@ -134,6 +134,12 @@ impl Audit {
         })
     }
 
+    /// Records that wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.log.as_ref().map_or(0, |log| log.queue.max_capacity() - log.queue.capacity())
+    }
+
     /// The record of an event of this time, for [`Audit::commit`]; none without a log.
     #[must_use]
     pub fn record<'a>(&self, time: UnixTime, event: impl FnOnce() -> Event<'a>) -> Option<Vec<u8>> {

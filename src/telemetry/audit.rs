@@ -1,5 +1,13 @@
 //! Metrics of the audit log.
 
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -12,7 +20,21 @@ pub struct AuditMetrics {
     written: Counter,
     failed: Counter,
     queue: Gauge,
+    waiting: Waiting,
     failing: Gauge,
+}
+
+/// Records that are not written yet: those in the writer's hands, and those before it, which are counted when somebody wants to know.
+#[derive(Clone, Default)]
+struct Waiting {
+    in_hand: Arc<AtomicUsize>,
+    before: Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>>,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,7 +55,7 @@ impl AuditMetrics {
         let failing = Gauge::default();
         let help = "1 while audit records cannot be written, so that no token is issued";
         registry.register("audit_failing", help, failing.clone());
-        Self { written, failed, queue, failing }
+        Self { written, failed, queue, waiting: Waiting::default(), failing }
     }
 
     /// Counts what became of a batch.
@@ -50,8 +72,20 @@ impl AuditMetrics {
         self.failing.set(1) == 0
     }
 
-    /// Tells how many records wait.
-    pub fn waiting(&self, count: usize) {
+    /// The writer has so many records in hand.
+    pub fn in_hand(&self, count: usize) {
+        self.waiting.in_hand.store(count, Ordering::Relaxed);
+    }
+
+    /// `waiting` tells how many records wait for the writer. The first that is given counts.
+    pub fn count_by(&self, waiting: impl Fn() -> usize + Send + Sync + 'static) {
+        let _ = self.waiting.before.set(Box::new(waiting));
+    }
+
+    /// Brings what changes by itself up to date.
+    pub(super) fn refresh(&self) {
+        let before = self.waiting.before.get().map_or(0, |count| count());
+        let count = self.waiting.in_hand.load(Ordering::Relaxed).saturating_add(before);
         self.queue.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

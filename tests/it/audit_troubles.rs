@@ -34,6 +34,10 @@ fn with_small_files(kib: u32, config: &Path) -> Served {
     Served::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
+fn metric_of(metrics: &str, name: &str) -> usize {
+    metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
 /// Standard output that nobody reads: a pipe that is full makes the write wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
@@ -57,9 +61,14 @@ async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
         until(&line, async || get_blocking(metrics, "/metrics").contains(&line)).await;
     };
     failing(1).await;
+    let waiting = || metric_of(&get_blocking(metrics, "/metrics"), "metabase_token_service_audit_queue ");
+    let before = waiting();
+    assert!(before > 0 && issue().await.is_err());
+    assert_eq!(waiting(), before + 1);
     let reading = std::thread::spawn(move || records.read_to_end(&mut Vec::new()));
     failing(0).await;
     until("a token", async || issue().await.is_ok()).await;
+    assert_eq!(waiting(), 0);
     assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
     let log: Vec<String> = lines.collect();
     assert!(child.0.wait().unwrap().success(), "{log:?}");

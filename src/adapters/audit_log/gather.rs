@@ -179,7 +179,7 @@ impl Gathering {
         if bodies.is_empty() && closed.is_none() {
             return None;
         }
-        self.metrics.waiting(self.entries.len());
+        self.metrics.in_hand(bodies.len());
         let missing = self.lost.swap(0, Ordering::Relaxed);
         let batch = Batch { bodies, missing, closes: closed.is_some() };
         Some((batch, Waiting { written, missing, closed }))
@@ -187,6 +187,7 @@ impl Gathering {
 
     fn tell(&mut self, waiting: Waiting, Written { count, is_marked }: Written) {
         let Waiting { written, missing, closed } = waiting;
+        self.metrics.in_hand(0);
         let unwritten = written.iter().skip(count).filter(|written| written.is_none()).count();
         let still_missing = if is_marked { 0 } else { missing } + unwritten as u64;
         self.lost.fetch_add(still_missing, Ordering::Relaxed);
