@@ -38,10 +38,13 @@ pub(super) fn verify(file: &Path) -> ExitCode {
     let end = if whole.is_closed {
         ""
     } else {
-        "it does not end with log_closed: the service runs, was killed, or records were removed from the end\n"
+        "it does not end with log_closed: the service runs, was killed, goes on in another file, or records were removed from the end\n"
     };
+    let before = whole.follows.map_or_else(String::new, |hash| {
+        format!("it goes on from record {}, hash {hash}\n", whole.first.saturating_sub(1))
+    });
     print(format_args!(
-        "whole: {} records, {} to {}\n{lost}{begun}{unclosed}{end}last hash {}\n",
+        "whole: {} records, {} to {}\n{before}{lost}{begun}{unclosed}{end}last hash {}\n",
         whole.records, whole.first, whole.last, whole.hash
     ))
 }

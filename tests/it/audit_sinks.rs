@@ -25,8 +25,16 @@ async fn a_renamed_and_a_deleted_log_are_opened_anew_and_the_chain_goes_on() {
     issue(&served).await.unwrap();
     let (before, after) = (records(&rotated), records(&folder.log()));
     assert_eq!((of(&before, "token_issued").len(), of(&after, "token_issued").len()), (1, 1));
-    assert_eq!(after[0]["event"], "log_opened");
+    assert_eq!(after[0]["event"], "log_continued");
     assert_eq!(after[0]["prev"], before.last().unwrap()["hash"]);
+    let (_, out, _) = verify(&folder.log());
+    let last = (before.last().unwrap()["seq"].as_u64().unwrap(), before.last().unwrap()["hash"].as_str().unwrap());
+    assert!(out.contains(&format!("it goes on from record {}, hash {}\n", last.0, last.1)), "{out}");
+    // Together they are one log, of a service that was started once.
+    let both = folder.0.path().join("both.jsonl");
+    fs::write(&both, [fs::read(&rotated).unwrap(), fs::read(folder.log()).unwrap()].concat()).unwrap();
+    let (code, out, _) = verify(&both);
+    assert!(code == Some(0) && !out.contains("started"), "{out}");
     fs::remove_file(folder.log()).unwrap();
     issue(&served).await.unwrap();
     assert_eq!(of(&records(&folder.log()), "token_issued").len(), 1);

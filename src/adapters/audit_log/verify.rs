@@ -13,6 +13,8 @@ pub struct Verified {
     pub records: u64,
     /// Number of the first; more than 1 where it continues an earlier file.
     pub first: u64,
+    /// Hash of the record before the first, in hexadecimal; none = there is none.
+    pub follows: Option<String>,
     /// Number of the last.
     pub last: u64,
     /// Hash of the last, in hexadecimal: whoever keeps it elsewhere sees later whether records were removed from the end.
@@ -56,6 +58,7 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
     let mut verified = Verified {
         records: 0,
         first: 0,
+        follows: None,
         last: 0,
         hash: String::new(),
         is_closed: false,
@@ -77,10 +80,13 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
         let (chain, previous, record) = Chain::read(text).map_err(broken)?;
         let event = record["event"].as_str().unwrap_or_default();
         match last {
-            None if event != "log_opened" => {
+            None if !matches!(event, "log_opened" | "log_continued") => {
                 return Err(broken("does not begin a log: records before it are missing"));
             }
-            None => verified.first = chain.number,
+            None => {
+                verified.first = chain.number;
+                verified.follows = (previous != Hash::default()).then(|| hex(&previous));
+            }
             // A file that goes on from another never holds a first record.
             Some(_) if (verified.first, chain.number, previous) == (1, 1, Hash::default()) && event == "log_opened" => {
                 verified.begun.push(line);

@@ -53,11 +53,22 @@ pub(super) struct Writer {
     is_failing: bool,
     /// Whether the record that begins the file, or the process, is written.
     is_opened: bool,
+    /// Whether that of the process is.
+    has_begun: bool,
 }
 
 impl Writer {
     pub(super) fn new(sink: Sink, chain: Chain, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Self {
-        Self { sink, chain, lines: Lines::default(), clock, metrics, is_failing: false, is_opened: false }
+        Self {
+            sink,
+            chain,
+            lines: Lines::default(),
+            clock,
+            metrics,
+            is_failing: false,
+            is_opened: false,
+            has_begun: false,
+        }
     }
 
     /// Whether no write waits for anything.
@@ -113,7 +124,8 @@ impl Writer {
         let mut chain = self.chain;
         let mut own = Vec::new();
         if !self.is_opened {
-            own.push(self.event("log_opened", Some(("version", env!("CARGO_PKG_VERSION").into()))));
+            let name = if self.has_begun { "log_continued" } else { "log_opened" };
+            own.push(self.event(name, Some(("version", env!("CARGO_PKG_VERSION").into()))));
         }
         if let Sink::File(file) = &mut self.sink
             && let cut @ 1.. = file.cut()
@@ -142,7 +154,7 @@ impl Writer {
         };
         if let Some(chain) = lines.chain(begun) {
             self.chain = chain;
-            self.is_opened = true;
+            (self.is_opened, self.has_begun) = (true, true);
         }
         let is_marked = begun >= own.len();
         if let Sink::File(file) = &mut self.sink
