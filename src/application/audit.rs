@@ -23,7 +23,7 @@ use tokio::{
 };
 
 pub use self::{
-    event::{By, Event, Grant, Person, time},
+    event::{Asked, By, Event, Grant, Person, time},
     settle::Settle,
 };
 use super::Clock;

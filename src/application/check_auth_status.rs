@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Clock,
     agreement::{Seen, State},
-    audit::{Audit, By, Event},
+    audit::{Asked, Audit, By, Event},
     generation::{Generations, InstanceWithKey, NotAdmitted},
     judge, live,
     metabase::Refused,
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::domain::{
     auth_status::{AuthStatus, AuthStatusReason, Judgement},
-    caller::Caller,
     instance::{Environment, Instance},
     policy::Denial,
     time::UnixTime,
@@ -73,16 +72,17 @@ impl CheckAuthStatus {
     ///
     /// # Errors
     /// The question cannot be answered, or not for this caller.
-    pub async fn execute(
+    pub async fn execute<'a>(
         &self,
-        caller: &Caller,
+        asked: impl Into<Asked<'a>>,
         instance: &str,
         credential: Credential,
         live: bool,
         budget: Duration,
     ) -> Result<Judgement, CheckError> {
         let generation = self.generations.current_owned();
-        let by = || By::new(caller, generation.policy().name(caller));
+        let asked @ Asked { caller, .. } = asked.into();
+        let by = || By::new(asked, generation.policy().name(caller));
         let denied = |denial: &Denial, instance: &Instance| {
             let (instance, reason) = (instance.name.as_str(), denial.reason.code());
             self.audit.note(&Event::StatusDenied { by: by(), instance, reason });

@@ -7,14 +7,13 @@ use std::{fmt, sync::Arc};
 use super::{
     Clock,
     accounts::{AccountRefusal, Accounts, Warnings},
-    audit::{self, Audit, By, Event},
+    audit::{self, Asked, Audit, By, Event},
     generation::{Generation, Generations, InstanceWithKey, NotAdmitted},
     shadow::Shadow,
     signing_key::{SignError, Signed, Unsigned},
 };
 use crate::domain::{
     account::Findings,
-    caller::Caller,
     instance::Instance,
     policy::{Decision, Denial, Permit},
     time::UnixTime,
@@ -93,20 +92,20 @@ impl IssueToken {
         Self { generations, clock, shadow, accounts, audit }
     }
 
-    /// Issues a token of the named instance to `caller`.
+    /// Issues a token of the named instance to the caller that has `asked`.
     ///
     /// # Errors
     /// Why not; no token has left then.
-    pub async fn execute(
+    pub async fn execute<'a>(
         &self,
-        caller: &Caller,
+        asked: impl Into<Asked<'a>>,
         instance: &str,
         unverified: UnverifiedRequest,
     ) -> Result<IssuedToken, IssueError> {
         // Kept to the end, which may take as long as the account store does.
         let generation = self.generations.current_owned();
         let number = generation.number();
-        let permitted = self.permit(&generation, number, caller, instance, unverified)?;
+        let permitted = self.permit(&generation, number, asked.into(), instance, unverified)?;
         let now = self.clock.now();
         let unsigned = Unsigned::new(&permitted.permit, now).map_err(IssueError::Sign)?;
         let warnings = match self.accounts.check(&permitted.permit, now).await {
@@ -125,11 +124,12 @@ impl IssueToken {
         &self,
         generation: &'a Generation,
         number: u64,
-        caller: &'a Caller,
+        asked: Asked<'a>,
         instance: &str,
         unverified: UnverifiedRequest,
     ) -> Result<Permitted<'a>, IssueError> {
-        let by = || By::new(caller, generation.policy().name(caller));
+        let caller = asked.caller;
+        let by = || By::new(asked, generation.policy().name(caller));
         let denied = |denial: &Denial, instance: &Instance, person| {
             let (reason, field, account_warnings) = (denial.reason.code(), denial.field.as_str(), Vec::new());
             self.audit.note(&Event::TokenDenied {

@@ -162,3 +162,6 @@ fn parse_url(text: &str) -> Result<(RedisUrl, bool), &'static str> {
         port => Ok((RedisUrl { host, port, is_tls }, is_local)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use super::{
     bearer::{InvalidBearer, Issuers},
     certificate::NotAnSvid,
     forwarded::{self, InvalidForwarded, L5D_CLIENT_ID, XFCC},
+    notes::Notes,
     peer::{Peer, Place},
     status,
 };
@@ -82,9 +83,10 @@ impl Authenticator {
         Self { proofs, issuers, audit, waiting }
     }
 
-    /// The answer to a request without a proven caller.
-    fn refuse(&self, error: &Unauthenticated) -> Response<Body> {
-        self.audit.note(&Event::IdentityRefused { reason: error.code() });
+    /// The answer to this request, which has no proven caller.
+    fn refuse<B>(&self, request: &Request<B>, error: &Unauthenticated) -> Response<Body> {
+        let request_id = Notes::request_id(request.extensions());
+        self.audit.note(&Event::IdentityRefused { request_id, reason: error.code() });
         status::unauthenticated(error).into_http()
     }
 

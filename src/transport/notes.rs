@@ -5,18 +5,29 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 
 use crate::domain::caller::Caller;
 
 /// About one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notes {
+    request_id: HeaderValue,
     caller: OnceLock<Caller>,
     is_cancelled: AtomicBool,
 }
 
 impl Notes {
+    /// Of the request that is known by this.
+    pub(super) const fn new(request_id: HeaderValue) -> Self {
+        Self { request_id, caller: OnceLock::new(), is_cancelled: AtomicBool::new(false) }
+    }
+
+    /// By what the request with these extensions is known.
+    pub(super) fn request_id(extensions: &Extensions) -> Option<&str> {
+        extensions.get::<Arc<Self>>()?.request_id.to_str().ok()
+    }
+
     /// Notes who has proven to be the caller of the request with these extensions.
     pub(super) fn proven(extensions: &Extensions, caller: &Caller) {
         if let Some(notes) = extensions.get::<Arc<Self>>() {

@@ -66,8 +66,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let notes = Arc::<Notes>::default();
         let id = self.ids.of(request.headers());
+        let notes = Arc::new(Notes::new(id.clone()));
         let method = method(request.uri().path());
         let mut rpc = Rpc::begin(self, method, Arc::clone(&notes));
         if let Some(tracing) = self.tracing.as_ref().filter(|_| RPCS.contains(&method)) {

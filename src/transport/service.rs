@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use http::Extensions;
 use tonic::{Request, Response, Status};
 
-use super::{convert, deadline, proto, status, warnings};
+use super::{convert, deadline, notes::Notes, proto, status, warnings};
 use crate::{
     application::{
+        audit::Asked,
         check_auth_status::CheckAuthStatus,
         generation::NotAdmitted,
         issue_token::{IssueError, IssueToken},
     },
-    domain::caller::Caller,
     telemetry::Metrics,
 };
 
@@ -37,9 +38,10 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         &self,
         request: Request<proto::IssueMetabaseTokenRequest>,
     ) -> Result<Response<proto::IssueMetabaseTokenResponse>, Status> {
-        let caller = caller(&request)?;
-        let (instance, unverified) = convert::issue_request(request.into_inner());
-        match self.issue_token.execute(&caller, &instance, unverified).await {
+        let (_, extensions, request) = request.into_parts();
+        let asked = asked(&extensions)?;
+        let (instance, unverified) = convert::issue_request(request);
+        match self.issue_token.execute(asked, &instance, unverified).await {
             Ok(issued) => {
                 self.metrics.rpcs.issued();
                 let mut response = Response::new(convert::issue_response(&issued));
@@ -58,18 +60,19 @@ impl proto::metabase_token_service_server::MetabaseTokenService for TokenService
         &self,
         request: Request<proto::CheckAuthStatusRequest>,
     ) -> Result<Response<proto::CheckAuthStatusResponse>, Status> {
-        let caller = caller(&request)?;
-        let budget = deadline::budget(request.extensions());
-        let proto::CheckAuthStatusRequest { instance, credential, live } = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        let (asked, budget) = (asked(&extensions)?, deadline::budget(&extensions));
+        let proto::CheckAuthStatusRequest { instance, credential, live } = request;
         let credential = convert::credential(credential);
-        let judgement = self.check_auth_status.execute(&caller, &instance, credential, live, budget).await;
+        let judgement = self.check_auth_status.execute(asked, &instance, credential, live, budget).await;
         judgement.map(convert::check_response).map(Response::new).map_err(status::of_check)
     }
 }
 
-/// Absent only if the authentication is missing: our bug, never the caller's.
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request.extensions().get().cloned().ok_or_else(status::no_caller)
+/// The caller is absent only if the authentication is missing: our bug, never the caller's.
+fn asked(extensions: &Extensions) -> Result<Asked<'_>, Status> {
+    let caller = extensions.get().ok_or_else(status::no_caller)?;
+    Ok(Asked { caller, request_id: Notes::request_id(extensions) })
 }
 
 /// Labels of the metric.

@@ -12,7 +12,7 @@ use metabase_token_service::transport::proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 
 use crate::{
     harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
@@ -88,6 +88,10 @@ pub(crate) fn stop(served: Served) -> String {
     err
 }
 
+fn request_id(metadata: &MetadataMap) -> String {
+    metadata.get("x-request-id").unwrap().to_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_decision_is_one_record_with_names_and_no_values() {
     let folder = Folder::file();
@@ -100,15 +104,19 @@ async fn every_decision_is_one_record_with_names_and_no_values() {
         tenant: None::<Tenant>,
         ..IssueMetabaseTokenRequest::default()
     };
-    let issued = client.issue_metabase_token(request).await.unwrap().into_inner();
+    let answer = client.issue_metabase_token(request).await.unwrap();
+    let mut request_ids = vec![request_id(answer.metadata())];
+    let issued = answer.into_inner();
     let eve = User { email: "eve@example.com".to_owned(), ..ada() };
     let request = IssueMetabaseTokenRequest { user: Some(eve), ..IssueMetabaseTokenRequest::default() };
-    assert_eq!(client.issue_metabase_token(request).await.unwrap_err().code(), Code::PermissionDenied);
+    let status = client.issue_metabase_token(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    request_ids.push(request_id(status.metadata()));
     let check = CheckAuthStatusRequest {
         credential: Some(Credential::Jwt(issued.jwt.clone())),
         ..CheckAuthStatusRequest::default()
     };
-    client.check_auth_status(check).await.unwrap();
+    request_ids.push(request_id(client.check_auth_status(check).await.unwrap().metadata()));
     served.signal("-HUP");
     folder.tells("\"what\":\"configuration\"", 1).await;
     stop(served);
@@ -121,6 +129,9 @@ async fn every_decision_is_one_record_with_names_and_no_values() {
     let events: Vec<_> = records.iter().map(|record| record["event"].as_str().unwrap()).collect();
     assert_eq!(events[..4], ["log_opened", "token_issued", "token_denied", "status_checked"], "{text}");
     assert_eq!(events.last(), Some(&"log_closed"));
+    // By what the caller was told, its record is found.
+    let recorded: Vec<_> = records[1..4].iter().map(|record| record["request_id"].as_str().unwrap()).collect();
+    assert_eq!(recorded, request_ids);
     let token = of(&records, "token_issued")[0];
     assert_eq!((token["caller"].as_str(), token["proof"].as_str()), (Some("shop"), Some("local")));
     assert_eq!((token["subject"].as_str(), token["user_id"].as_str()), (Some("ada@example.com"), Some("1815")));
@@ -330,6 +341,7 @@ async fn a_flood_of_strangers_is_recorded_in_part_and_counted_in_whole() {
         let mut client = client(&served).await;
         for _ in 0..1000 {
             let mut request = Request::new(IssueMetabaseTokenRequest::default());
+            request.metadata_mut().insert("x-request-id", "stranger-1".parse().unwrap());
             if !identity.is_empty() {
                 let stranger = "URI=spiffe://example.org/stranger".parse().unwrap();
                 request.metadata_mut().insert("x-forwarded-client-cert", stranger);
@@ -344,6 +356,7 @@ async fn a_flood_of_strangers_is_recorded_in_part_and_counted_in_whole() {
         assert!((100..500).contains(&refused), "{refused}");
         assert_eq!(refused + lost, 1000);
         assert_eq!(of(&records, event)[0]["reason"], reason);
+        assert_eq!(of(&records, event)[0]["request_id"], "stranger-1");
         let (code, out, _) = verify(&folder.log());
         assert!(code == Some(0) && out.contains(&format!("{lost} records of no token are missing")), "{out}");
     }

@@ -104,8 +104,10 @@ async fn a_log_that_hangs_at_the_end_is_no_clean_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_not_whole_at_the_end_is_no_clean_end() {
     let folder = Folder::file();
-    let served = with_small_files(4, &folder.0.path().join("mts.toml"));
-    while issue(&served).await.is_ok() {}
+    let served = folder.serve();
+    issue(&served).await.unwrap();
+    fs::rename(folder.log(), folder.0.path().join("taken.jsonl")).unwrap();
+    fs::create_dir(folder.log()).unwrap();
     served.signal("-TERM");
     let (status, _, log) = served.wait();
     assert_eq!(status.code(), Some(1), "{log}");

@@ -31,6 +31,9 @@ pub enum Event<'a> {
     },
     /// The caller did not prove who it is.
     IdentityRefused {
+        /// `x-request-id`
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<&'a str>,
         /// `google.rpc.ErrorInfo.reason`
         reason: &'static str,
     },
@@ -127,9 +130,26 @@ pub enum Event<'a> {
     },
 }
 
+/// Who asks, and by which request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who has proven to be the caller.
+    pub caller: &'a Caller,
+    /// `x-request-id`, by which the caller knows the request; none where there is no request.
+    pub request_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Caller> for Asked<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        Self { caller, request_id: None }
+    }
+}
+
 /// A caller and its proof.
 #[derive(Debug, Serialize)]
 pub struct By<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     /// Name of the `[[callers]]` entry; none if it is none of them.
     caller: Option<&'a str>,
     /// What was proven; none where the configuration names whoever comes this way.
@@ -141,12 +161,13 @@ pub struct By<'a> {
 impl<'a> By<'a> {
     /// `name` is what the policy calls the caller.
     #[must_use]
-    pub fn new(caller: &'a Caller, name: Option<&'a CallerName>) -> Self {
+    pub fn new(asked: impl Into<Asked<'a>>, name: Option<&'a CallerName>) -> Self {
+        let Asked { caller, request_id } = asked.into();
         let identity = match &caller.id {
             CallerId::Named(_) => None,
             CallerId::Proven(identity) => Some(identity),
         };
-        Self { caller: name.map(CallerName::as_str), identity, proof: caller.proof.as_str() }
+        Self { request_id, caller: name.map(CallerName::as_str), identity, proof: caller.proof.as_str() }
     }
 }
 

@@ -138,5 +138,7 @@ fn whoever_is_none_of_the_callers_is_a_stranger() {
         let by = || By::new(&caller, name);
         assert_eq!(Event::StatusDenied { by: by(), instance: "main", reason: "" }.is_by_a_stranger(), is_stranger);
     }
-    assert!(Event::IdentityRefused { reason: "" }.is_by_a_stranger() && !reloaded().is_by_a_stranger());
+    assert!(
+        Event::IdentityRefused { request_id: None, reason: "" }.is_by_a_stranger() && !reloaded().is_by_a_stranger()
+    );
 }

@@ -6,7 +6,7 @@ use crate::{
     },
     domain::{
         account::{AccountRules, OnStoreFailure, OneAccount, Use},
-        caller::{CallerId, Proof},
+        caller::{Caller, CallerId, Proof},
         deny_reason::DenyReason,
         grant::Grant,
         secret::{AccountKey, SharedSecret},

@@ -62,7 +62,7 @@ where
                 Answer::Waiting { answer: Box::pin(this.call_with_new_keys(request)) }
             }
             Err(error) => {
-                let answer = self.authenticator.refuse(&error);
+                let answer = self.authenticator.refuse(&request, &error);
                 Answer::Refused { refusal: Refusal::new(request, answer) }
             }
         }
@@ -82,7 +82,7 @@ where
                 self.inner.call(request).await
             }
             Err(error) => {
-                let answer = self.authenticator.refuse(&error);
+                let answer = self.authenticator.refuse(&request, &error);
                 Ok(Refusal::new(request, answer).await)
             }
         }
