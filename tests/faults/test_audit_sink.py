@@ -134,23 +134,26 @@ class Collector:
         return [str(record["fingerprint"]) for record in self.records if record["event"] == "token_issued"]
 
 
-def test_the_audit_log_is_slow(serve: Callable[..., Service], tmp_path: Path) -> None:
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    """Outlives the services of a test, which would not end well without it."""
+    collector = Collector(tmp_path / "collector.sock")
+    yield collector
+    collector.end()
+
+
+def test_the_audit_log_is_slow(collector: Collector, serve: Callable[..., Service], tmp_path: Path) -> None:
     """A collector that stops to read: each token waits a second and is refused; once it reads, all go on."""
-    socket_path = tmp_path / "collector.sock"
-    collector = Collector(socket_path)
-    try:
-        audit = f'[audit]\nsink = {{{{ unix_datagram = "{socket_path}" }}}}\nsubject = "plain"\n'
-        service = serve(audit=audit)
-        with honest(service) as client:
-            client.go_on(20)
-            collector.reads.clear()
-            wait_until("it is noticed", lambda: is_failing(service))
-            collector.reads.set()
-            wait_until("it is written again", lambda: not is_failing(service))
-            client.go_on(20)
-            report = client.stop()
-        print(f"FAULT audit sink slow: {report}{dict(report.errors)}")
-        assert set(report.errors) <= {AUDIT_UNAVAILABLE}
-        wait_until("all has been read", lambda: set(report.fingerprints) <= set(collector.audited()))
-    finally:
-        collector.end()
+    audit = f'[audit]\nsink = {{{{ unix_datagram = "{tmp_path / "collector.sock"}" }}}}\nsubject = "plain"\n'
+    service = serve(audit=audit)
+    with honest(service) as client:
+        client.go_on(20)
+        collector.reads.clear()
+        wait_until("it is noticed", lambda: is_failing(service))
+        collector.reads.set()
+        wait_until("it is written again", lambda: not is_failing(service))
+        client.go_on(20)
+        report = client.stop()
+    print(f"FAULT audit sink slow: {report}{dict(report.errors)}")
+    assert set(report.errors) <= {AUDIT_UNAVAILABLE}
+    wait_until("all has been read", lambda: set(report.fingerprints) <= set(collector.audited()))
