@@ -300,6 +300,9 @@ impl App {
         if let Some(tracing) = tracing.filter(|_| ended.is_ok()) {
             let _ = stop.abort.run_until_cancelled(spawn_blocking(move || tracing.finish())).await;
         }
+        if let (Err(_), Err(error)) = (&ended, &closed) {
+            tracing::error!("{error}");
+        }
         ended?;
         closed?;
         tracing::info!("Drained");

@@ -46,6 +46,7 @@ fn expected(log: &[u8]) -> Option<Verified> {
     let mut verified = Verified {
         records: 0,
         first: 0,
+        follows: None,
         last: 0,
         hash: String::new(),
         is_closed: false,
@@ -68,10 +69,12 @@ fn expected(log: &[u8]) -> Option<Verified> {
         }
         let event = record["event"].as_str().unwrap_or_default();
         if at == 1 {
-            if event != "log_opened" {
+            if !["log_opened", "log_continued"].contains(&event) {
                 return None;
             }
             verified.first = number;
+            let is_first = previous.bytes().all(|digit| digit == b'0');
+            verified.follows = (!is_first).then(|| previous.to_ascii_lowercase());
         } else if verified.first == 1
             && number == 1
             && event == "log_opened"
@@ -136,7 +139,9 @@ fn change_a_log(change: u8, rest: &[u8]) {
         // A record is missing. What is removed from the end leaves a log; what is removed before the beginning of a file, too.
         4 => {
             changed.remove(line);
-            let begins_a_file = changed.first().is_some_and(|first| first.contains("\"event\":\"log_opened\""));
+            let begins_a_file = changed.first().is_some_and(|first| {
+                ["log_opened", "log_continued"].iter().any(|event| first.contains(&format!("\"event\":\"{event}\"")))
+            });
             if line == changed.len() || line == 0 && begins_a_file {
                 return;
             }

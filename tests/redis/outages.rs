@@ -199,6 +199,20 @@ async fn a_redis_that_takes_no_writes_is_not_asked_until_it_does() {
     assert_eq!((told("The account store cannot be asked"), told("The account store can be asked")), (3, 4), "{log}");
 }
 
+/// It would fail only where somebody else holds an account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_is_missed_before_it_is_needed() {
+    let redis = Redis::start(Options::default());
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "-pexpire"]), "OK");
+    let replica = Replica::start(&[&redis], "enforce", "on_store_failure = \"deny\"");
+    let mut client = replica.client.clone();
+    let answer = client.issue_metabase_token(request("1", "ada@example.com")).await;
+    assert_eq!(outcome(answer), "ACCOUNT_STORE_UNAVAILABLE");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "+pexpire"]), "OK");
+    wait_until(&replica, 0).await;
+    assert_eq!(outcome(client.issue_metabase_token(request("1", "ada@example.com")).await), "issued");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_starts_before_its_redis_recovers_without_a_restart() {
     let mut redis = Redis::start(Options::default());
