@@ -329,4 +329,4 @@ fn parse_callers(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -50,9 +50,9 @@ pub(super) fn read(text: &str) -> Result<RawConfig, Vec<Fault>> {
         };
         place = find(table.get_ref(), error.span());
         // A key that was taken is not missing.
-        let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-        let whole =
-            missing.zip(place.as_ref()).map(|(key, parent)| [parent.as_slice(), &[Step::Key(key.to_owned())]].concat());
+        let whole = missing(error.message())
+            .zip(place.as_ref())
+            .map(|(key, parent)| [parent.as_slice(), &[Step::Key(key.to_owned())]].concat());
         if !whole.is_some_and(|whole| taken.contains(&whole)) {
             faults.push(fault(&error));
         }
@@ -75,10 +75,16 @@ fn fault(error: &Error) -> Fault {
         let head = message.strip_suffix(own)?.strip_suffix("expected ")?;
         Some(format!("{head}expected {word}"))
     });
-    let missing = MISSING.into_iter().find_map(|(key, what)| {
-        (message.strip_prefix("missing field `")?.strip_suffix('`')? == key).then(|| format!("{message}: {what}"))
+    let explained = missing(message).and_then(|missing| {
+        let (_, what) = MISSING.into_iter().find(|(key, _)| *key == missing)?;
+        Some(format!("{message}: {what}"))
     });
-    (error.span().unwrap_or(0..0), plain.or(missing).unwrap_or_else(|| message.to_owned()))
+    (error.span().unwrap_or(0..0), plain.or(explained).unwrap_or_else(|| message.to_owned()))
+}
+
+/// The key, if the message is that one is missing.
+fn missing(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
 /// The way to the smallest part around `span`.

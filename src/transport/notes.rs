@@ -23,6 +23,11 @@ impl Notes {
         Self { request_id, caller: OnceLock::new(), is_cancelled: AtomicBool::new(false) }
     }
 
+    /// By what the request is known.
+    pub(super) const fn id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
     /// By what the request with these extensions is known.
     pub(super) fn request_id(extensions: &Extensions) -> Option<&str> {
         extensions.get::<Arc<Self>>()?.request_id.to_str().ok()

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tonic::{Code, Status, body::Body};
 use tower::{BoxError, Service};
@@ -66,17 +66,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = self.ids.of(request.headers());
-        let notes = Arc::new(Notes::new(id.clone()));
+        let notes = Arc::new(Notes::new(self.ids.of(request.headers())));
         let method = method(request.uri().path());
         let mut rpc = Rpc::begin(self, method, Arc::clone(&notes));
         if let Some(tracing) = self.tracing.as_ref().filter(|_| RPCS.contains(&method)) {
-            rpc.span = Some(tracing.begin(method, request.headers(), id.to_str().unwrap_or_default()));
+            rpc.span = Some(tracing.begin(method, request.headers(), notes.id().to_str().unwrap_or_default()));
         }
         request.extensions_mut().insert(Arc::clone(&notes));
         let arrivals = (!REFLECTION.contains(&method)).then(|| Arc::clone(&self.arrivals));
         let request = request.map(|body| Body::new(Arriving::new(body, notes, arrivals)));
-        Observed { inner: self.inner.call(request), rpc, id: Some(id) }
+        Observed { inner: self.inner.call(request), rpc }
     }
 }
 
@@ -87,7 +86,6 @@ pin_project! {
         #[pin]
         inner: F,
         rpc: Rpc,
-        id: Option<HeaderValue>,
     }
 }
 
@@ -100,8 +98,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
-        if let (Ok(response), Some(id)) = (&mut answer, this.id.take()) {
-            response.headers_mut().insert(&REQUEST_ID, id);
+        if let Ok(response) = &mut answer {
+            response.headers_mut().insert(&REQUEST_ID, this.rpc.notes.id().clone());
         }
         this.rpc.code = match &answer {
             // What the answer says about a request that never came to its end reaches nobody.

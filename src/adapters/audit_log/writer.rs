@@ -51,24 +51,13 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     metrics: AuditMetrics,
     is_failing: bool,
-    /// Whether the record that begins the file, or the process, is written.
-    is_opened: bool,
-    /// Whether that of the process is.
-    has_begun: bool,
+    /// The event that is to begin the process, or the file; none = its record is written.
+    beginning: Option<&'static str>,
 }
 
 impl Writer {
     pub(super) fn new(sink: Sink, chain: Chain, clock: Arc<dyn Clock>, metrics: AuditMetrics) -> Self {
-        Self {
-            sink,
-            chain,
-            lines: Lines::default(),
-            clock,
-            metrics,
-            is_failing: false,
-            is_opened: false,
-            has_begun: false,
-        }
+        Self { sink, chain, lines: Lines::default(), clock, metrics, is_failing: false, beginning: Some("log_opened") }
     }
 
     /// Whether no write waits for anything.
@@ -116,15 +105,14 @@ impl Writer {
         if let Sink::File(file) = &mut self.sink
             && file.follow()?
         {
-            self.is_opened = false;
+            self.beginning.get_or_insert("log_continued");
         }
         if let Sink::Stdout(stdout) = &mut self.sink {
             stdout.finish_line()?;
         }
         let mut chain = self.chain;
         let mut own = Vec::new();
-        if !self.is_opened {
-            let name = if self.has_begun { "log_continued" } else { "log_opened" };
+        if let Some(name) = self.beginning {
             own.push(self.event(name, Some(("version", env!("CARGO_PKG_VERSION").into()))));
         }
         if let Sink::File(file) = &mut self.sink
@@ -154,7 +142,7 @@ impl Writer {
         };
         if let Some(chain) = lines.chain(begun) {
             self.chain = chain;
-            (self.is_opened, self.has_begun) = (true, true);
+            self.beginning = None;
         }
         let is_marked = begun >= own.len();
         if let Sink::File(file) = &mut self.sink

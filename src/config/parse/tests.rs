@@ -3,7 +3,7 @@ use super::*;
 /// The smallest configuration; tests add to it, and it is lines 1 to 3 of the text.
 const INSTANCE: &str = "[[instances]]\nname = \"main\"\nshared_secret = { file = \"/run/secrets/main\" }\n";
 
-fn errors(text: &str) -> Vec<String> {
+pub(in crate::config) fn errors(text: &str) -> Vec<String> {
     match Config::parse(text, "mts.toml") {
         Ok(_) => Vec::new(),
         Err(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),

@@ -1,13 +1,6 @@
-use super::super::{Config, ConfigErrors};
+use super::super::{Config, parse::tests::errors};
 
 const MAIN: &str = "[[instances]]\nname = \"main\"\nshared_secret = { env = \"S\" }\n";
-
-fn errors(text: &str) -> Vec<String> {
-    match Config::parse(text, "mts.toml") {
-        Ok(_) => Vec::new(),
-        Err(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
-    }
-}
 
 #[test]
 fn every_mistake_in_accounts_names_its_key_and_the_way_out() {

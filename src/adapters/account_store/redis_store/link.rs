@@ -109,8 +109,11 @@ impl Link {
         match timeout(self.config.budget, answer).await {
             Ok(Ok(Ok(answer))) => {
                 self.failing_since.store(0, Ordering::Relaxed);
-                self.metrics.store_called(if answer.is_some() { StoreCall::Answered } else { StoreCall::Foreign });
-                return answer.ok_or_else(|| self.say_foreign(question.asked.account));
+                if let Some(answer) = answer {
+                    self.metrics.store_called(StoreCall::Answered);
+                    return Ok(answer);
+                }
+                self.found_foreign(question.asked.account);
             }
             Ok(Ok(Err(error))) => self.failed(number, Some(&error)),
             Ok(Err(_)) | Err(_) => self.failed(number, None),
@@ -119,13 +122,13 @@ impl Link {
     }
 
     /// Whoever comes again and again for such an account does not fill the log.
-    fn say_foreign(&self, account: AccountId) -> Unanswered {
+    fn found_foreign(&self, account: AccountId) {
+        self.metrics.store_called(StoreCall::Foreign);
         if self.warnings.check().is_ok() {
             let mut key = String::new();
             script::write_key(account, &mut key);
             tracing::warn!(key, "A key of the account store has a value that this service has not written: delete it");
         }
-        Unanswered::Unknown
     }
 
     /// To whichever connection there is, of which this is the number.
@@ -214,6 +217,7 @@ async fn beats(mut connection: Connection) -> String {
 async fn connect_and_rehearse(config: &RedisConfig) -> Result<Connection, String> {
     let mut connection = connect(config).await?;
     script::rehearse(&mut connection).await?;
+    // Takes another right.
     script::beat(&mut connection).await.map_err(|error| error.to_string())?;
     Ok(connection)
 }
