@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use metabase_token_service::transport::proto::{
     IssueMetabaseTokenRequest, metabase_token_service_client::MetabaseTokenServiceClient,
 };
-use tonic::{Code, Request};
+use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
@@ -38,30 +38,42 @@ fn metric_of(metrics: &str, name: &str) -> usize {
     metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
 }
 
-/// Standard output that nobody reads: a pipe that is full makes the write wait for ever.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
-    let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
+const TO_STDOUT: &str = "sink = \"stdout\"\nsubject = \"plain\"";
+
+type Client = MetabaseTokenServiceClient<Channel>;
+
+/// A service whose records go to standard output, which nobody reads: a pipe that is full makes the write wait for ever. With it its
+/// output, what it says from now on, where its metrics are, and a client.
+async fn unread(folder: &Folder) -> (Killed, ChildStdout, impl Iterator<Item = String>, String, Client) {
     let mut child = Killed(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml")).spawn().unwrap());
-    let mut records = child.0.stdout.take().unwrap();
+    let records = child.0.stdout.take().unwrap();
     let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let announced: Vec<String> = lines.by_ref().take_while(|line| line != "ready").collect();
     let told = |start: &str| announced.iter().find_map(|line| line.strip_prefix(start)).unwrap();
     let address = told("gRPC on ").split(" (").next().unwrap();
     let metrics = told("metrics on http://").strip_suffix("/metrics").unwrap();
-    let mut client = MetabaseTokenServiceClient::connect(format!("http://{address}")).await.unwrap();
-    let mut issue = async || {
-        let mut request = Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() });
-        request.set_timeout(Duration::from_millis(500));
-        client.issue_metabase_token(request).await.map(|_| ()).map_err(|status| status.code())
-    };
+    let client = MetabaseTokenServiceClient::connect(format!("http://{address}")).await.unwrap();
+    (child, records, lines, metrics.to_owned(), client)
+}
+
+async fn issue_at_once(client: &mut Client) -> Result<(), Code> {
+    let mut request = Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() });
+    request.set_timeout(Duration::from_millis(500));
+    client.issue_metabase_token(request).await.map(|_| ()).map_err(|status| status.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
+    let folder = Folder::new(TO_STDOUT);
+    let (mut child, mut records, lines, metrics, mut client) = unread(&folder).await;
+    let mut issue = async || issue_at_once(&mut client).await;
     until("a full pipe", async || issue().await.is_err()).await;
     let failing = async |value: u8| {
         let line = format!("metabase_token_service_audit_failing {value}\n");
-        until(&line, async || get_blocking(metrics, "/metrics").contains(&line)).await;
+        until(&line, async || get_blocking(&metrics, "/metrics").contains(&line)).await;
     };
     failing(1).await;
-    let waiting = || metric_of(&get_blocking(metrics, "/metrics"), "metabase_token_service_audit_queue ");
+    let waiting = || metric_of(&get_blocking(&metrics, "/metrics"), "metabase_token_service_audit_queue ");
     let before = waiting();
     assert!(before > 0 && issue().await.is_err());
     assert_eq!(waiting(), before + 1);
@@ -78,21 +90,11 @@ async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
     }
 }
 
-/// Standard output that nobody reads, until the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_hangs_at_the_end_is_no_clean_end() {
-    let folder = Folder::new("sink = \"stdout\"\nsubject = \"plain\"");
-    let mut child = Killed(program(&["serve", "--config"]).arg(folder.0.path().join("mts.toml")).spawn().unwrap());
-    let _nobody_reads = child.0.stdout.take().unwrap();
-    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let address = lines.find_map(|line| Some(line.strip_prefix("gRPC on ")?.split(" (").next()?.to_owned())).unwrap();
-    let mut client = MetabaseTokenServiceClient::connect(format!("http://{address}")).await.unwrap();
-    until("a full pipe", async || {
-        let mut request = Request::new(IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() });
-        request.set_timeout(Duration::from_millis(500));
-        client.issue_metabase_token(request).await.is_err()
-    })
-    .await;
+    let folder = Folder::new(TO_STDOUT);
+    let (mut child, _nobody_reads, mut lines, _, mut client) = unread(&folder).await;
+    until("a full pipe", async || issue_at_once(&mut client).await.is_err()).await;
     let pid = child.0.id().to_string();
     for seen in ["Draining", "the audit log could not be closed in time"] {
         assert!(Command::new("kill").arg(&pid).status().unwrap().success());
