@@ -16,7 +16,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, ExitCode, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::AtomicUsize,
 };
 
 use metabase_token_service::{
@@ -32,7 +32,7 @@ use prost::Message as _;
 
 use crate::busy::{
     Places, Process, PutMessage, Server,
-    production::{Production, request},
+    production::{Production, of_many, request},
 };
 
 /// More than answers of Redis are kept of for repeats, and fewer than there is room for in memory.
@@ -68,15 +68,6 @@ email_domains = ["*"]
 groups = ["*"]
 attributes = { "*" = "string" }
 "#;
-
-/// Asks for one of so many people after the other.
-fn of_many(people: usize, next: &AtomicUsize) -> PutMessage<'_> {
-    Box::new(move |message| {
-        // Nobody of one measurement is counted in another: both use the same Redis.
-        let person = people + next.fetch_add(1, Ordering::Relaxed) % people;
-        request(person).encode(message).expect("there is room");
-    })
-}
 
 /// A Redis that keeps nothing, and its port, as soon as it answers; none if there is no such program.
 fn redis(dir: &Path) -> Option<(Process, u16)> {

@@ -1,14 +1,24 @@
 //! The configuration that runs in production: mutual TLS, a policy, an audit log of durability "written" and metrics.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use metabase_token_service::transport::proto::{GroupList, IssueMetabaseTokenRequest, User};
+use prost::Message as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tempfile::TempDir;
+
+use super::PutMessage;
 
 const CONFIG: &str = r#"
 [server]
@@ -100,4 +110,13 @@ pub(crate) fn request(person: usize) -> IssueMetabaseTokenRequest {
         attributes: [("customer_id", "42"), ("region", "emea")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         ..IssueMetabaseTokenRequest::default()
     }
+}
+
+/// Asks for one of so many people after the other.
+pub(crate) fn of_many(people: usize, next: &AtomicUsize) -> PutMessage<'_> {
+    Box::new(move |message| {
+        // Nobody of one measurement is counted in another: both use the same Redis.
+        let person = people + next.fetch_add(1, Ordering::Relaxed) % people;
+        request(person).encode(message).expect("there is room");
+    })
 }
