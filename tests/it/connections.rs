@@ -12,13 +12,10 @@ use tokio_stream::pending;
 use tonic::{Request, client::Grpc, transport::Channel};
 
 use crate::{
+    frames::{PREFACE, SETTINGS},
     harness::{CONFIG, SECRET, Served, ada, config_dir, program},
     reload::{metric, wait_for},
 };
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// An empty SETTINGS frame.
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fn connect(served: &Served, words: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(served.address()).unwrap();

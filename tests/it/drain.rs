@@ -21,10 +21,9 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
+    frames::{PREFACE, SETTINGS, has_goaway, told_until_closed},
     harness::{CONFIG, FOR_EVER, SECRET, Served, TestServer, config_dir, program, until},
-    limits::{
-        PREFACE, SETTINGS, connect, has_goaway, is_unprocessed, never_complete, request, told_until_closed, with_limits,
-    },
+    limits::{connect, is_unprocessed, never_complete, request, with_limits},
     metrics::get,
 };
 

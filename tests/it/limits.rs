@@ -1,4 +1,4 @@
-//! Every limit on requests and connections, each reached through a real connection.
+//! Every limit on requests, each reached through a real connection.
 
 use std::time::Duration;
 
@@ -6,28 +6,19 @@ use metabase_token_service::{
     config::Config,
     transport::proto::{CheckAuthStatusRequest, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse},
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_stream::{StreamExt as _, once, pending};
 use tonic::{Code, Request, Response, Status, client::Grpc, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
+    frames::{PREFACE, SETTINGS, headers, next_frame},
     harness::{CONFIG, FOR_EVER, TestServer, ada, until},
     metrics::get,
-    pki::{TestCa, client, uri},
 };
 
 const METHOD: &str = "metabase.token.v1.MetabaseTokenService/IssueMetabaseToken";
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// An empty SETTINGS frame.
-pub(crate) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-
 pub(crate) fn with_limits(limits: &str) -> String {
     CONFIG.replace("\n    [[instances]]", &format!("\n    limits = {{ {limits} }}\n    [[instances]]"))
 }
@@ -61,7 +52,7 @@ async fn never_complete_at(
 }
 
 /// The value of a metric; 0 as long as it is not there.
-async fn metric(server: &TestServer, name: &str) -> u64 {
+pub(crate) async fn metric(server: &TestServer, name: &str) -> u64 {
     let metrics = get(&server.metrics, "/metrics").await;
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("metabase_token_service_{name} ")));
     line.map_or(0, |value| value.trim_end_matches(".0").parse().unwrap())
@@ -86,57 +77,6 @@ pub(crate) fn is_unprocessed(status: &Status) -> bool {
 
 pub(crate) async fn wait_for(server: &TestServer, name: &str, value: u64) {
     until(format_args!("{name} {value}"), async || metric(server, name).await >= value).await;
-}
-
-/// What a raw connection is told until it is closed.
-pub(crate) async fn told_until_closed(stream: &mut TcpStream) -> Vec<u8> {
-    let mut told = Vec::new();
-    let read = timeout(FOR_EVER, stream.read_to_end(&mut told)).await.expect("the connection stays open");
-    assert!(read.is_ok() || read.unwrap_err().kind() == std::io::ErrorKind::ConnectionReset);
-    told
-}
-
-/// Whether GOAWAY (type 7) without an error is among these frames (RFC 9113, sections 4.1 and 6.8).
-pub(crate) fn has_goaway(mut frames: &[u8]) -> bool {
-    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
-        let (payload, next) = rest.split_at(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
-        if *kind == 7 {
-            return payload[4..8] == [0; 4];
-        }
-        frames = next;
-    }
-    false
-}
-
-/// The frame that begins a request for a token, without its message (RFC 9113, section 6.2).
-fn headers(stream: u32) -> Vec<u8> {
-    let mut head = Vec::new();
-    for (name, value) in [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "localhost"),
-        (":path", &*format!("/{METHOD}")),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ] {
-        // Literal without indexing (RFC 7541, section 6.2.2).
-        head.push(0);
-        for text in [name, value] {
-            head.push(u8::try_from(text.len()).unwrap());
-            head.extend(text.bytes());
-        }
-    }
-    [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 4], &stream.to_be_bytes()[..], &head].concat()
-}
-
-/// Type, flags and stream of the next frame, whose content is left out.
-async fn next_frame(stream: &mut TcpStream) -> (u8, u8, u32) {
-    let mut head = [0; 9];
-    timeout(FOR_EVER, stream.read_exact(&mut head)).await.unwrap().unwrap();
-    let [a, b, c, kind, flags, id @ ..] = head;
-    let mut content = vec![0; usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)];
-    timeout(FOR_EVER, stream.read_exact(&mut content)).await.unwrap().unwrap();
-    (kind, flags, u32::from_be_bytes(id))
 }
 
 #[tokio::test]
@@ -242,7 +182,7 @@ async fn a_client_that_goes_away_in_the_midst_of_a_request_counts_as_cancelled()
     wait_for(&server, &cancelled, 1).await;
     // Breaks the connection: a request with half a message, and then nothing.
     let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
-    let headers = headers(1);
+    let headers = headers(&format!("/{METHOD}"), 1);
     let data: &[u8] = &[0, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 99, 10];
     stream.write_all(&[PREFACE, SETTINGS, &headers, data].concat()).await.unwrap();
     wait_for(&server, "rpcs_in_flight", 1).await;
@@ -260,7 +200,8 @@ async fn a_connection_on_which_much_is_refused_stays_open() {
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
     let ids: Vec<u32> = (0..200).map(|index| 2 * index + 1).collect();
     let ping: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-    let begun: Vec<u8> = ids.iter().flat_map(|id| headers(*id)).collect();
+    let path = format!("/{METHOD}");
+    let begun: Vec<u8> = ids.iter().flat_map(|id| headers(&path, *id)).collect();
     stream.write_all(&begun).await.unwrap();
     let mut answered = Vec::new();
     // Time for what the server would say too early.
@@ -290,122 +231,12 @@ async fn a_connection_on_which_much_is_refused_stays_open() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_at_once_and_probes_still_get_in() {
-    let text = with_limits("max_connections = 1").replace("[server]", "[server]\nprobe_listen = \"127.0.0.1:0\"");
-    let server = TestServer::with(&text).await;
-    let mut only = server.client.clone();
-    only.issue_metabase_token(request()).await.unwrap();
-    let mut second = TcpStream::connect(&server.grpc).await.unwrap();
-    assert_eq!(told_until_closed(&mut second).await, b"");
-    let probe = Channel::from_shared(format!("http://{}", server.probe.as_ref().unwrap())).unwrap().connect_lazy();
-    HealthClient::new(probe).check(HealthCheckRequest::default()).await.unwrap();
-    only.issue_metabase_token(request()).await.unwrap();
-    assert_eq!(metric(&server, "connections{listener=\"grpc\"}").await, 1);
-    assert_eq!(metric(&server, "connections_refused_total{listener=\"grpc\"}").await, 1);
-}
-
-#[tokio::test]
-async fn connections_without_an_rpc_are_asked_to_leave_and_their_room_is_free_again() {
-    let server = TestServer::with(&with_limits("max_connections = 1, idle_timeout = \"1s\"")).await;
-    for round in 1..=2 {
-        let mut idle = TcpStream::connect(&server.grpc).await.unwrap();
-        idle.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-        assert!(has_goaway(&told_until_closed(&mut idle).await));
-        wait_for(&server, "connections_ended_total{listener=\"grpc\",reason=\"idle\"}", round).await;
-    }
-    // An RPC in flight keeps its connection, however long it takes.
-    let text = with_limits("idle_timeout = \"1s\", deadline = \"2500ms\", body_timeout = \"5m\"");
-    let server = TestServer::with(&text).await;
-    let status = never_complete(connect(&server).await).await.await.unwrap().unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
-}
-
-#[tokio::test]
-async fn old_connections_are_asked_to_leave_without_failing_an_rpc() {
-    let server = TestServer::with(&with_limits("max_connection_age = \"1s\"")).await;
-    let mut client = server.client.clone();
-    let ended = "connections_ended_total{listener=\"grpc\",reason=\"age\"}";
-    let (mut asked, mut failed) = (0_u32, Vec::new());
-    // One after another, over connections that come and go.
-    let asking = async {
-        while metric(&server, ended).await < 2 {
-            for _ in 0..20 {
-                asked += 1;
-                failed.extend(client.issue_metabase_token(request()).await.err());
-            }
-        }
-    };
-    assert!(timeout(FOR_EVER, asking).await.is_ok(), "old connections stay");
-    failed.retain(|status| !is_unprocessed(status));
-    assert!(failed.is_empty(), "of {asked}: {failed:?}");
-    // One that holds on is cut off after the grace period.
-    let text = with_limits(
-        "max_connection_age = \"1s\", max_connection_age_grace = \"1s\", deadline = \"5m\", body_timeout = \"5m\"",
-    );
-    let server = TestServer::with(&text).await;
-    let rpc = never_complete(connect(&server).await).await;
-    timeout(FOR_EVER, rpc).await.unwrap().unwrap().unwrap_err();
-    wait_for(&server, ended, 1).await;
-}
-
-#[tokio::test]
-async fn a_connection_has_so_many_requests_in_flight_and_the_next_one_waits_at_the_client() {
-    let server =
-        TestServer::with(&with_limits("max_streams_per_connection = 1, deadline = \"5m\", body_timeout = \"5m\""))
-            .await;
-    let channel = connect(&server).await;
-    // Once the server's settings are known to the client.
-    HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
-    let held = never_complete(channel.clone()).await;
-    wait_for(&server, "rpcs_in_flight", 1).await;
-    let mut health = HealthClient::new(channel);
-    let mut second = Box::pin(health.check(HealthCheckRequest::default()));
-    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "two at once");
-    held.abort();
-    timeout(FOR_EVER, second).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_answer_pings_is_cut_off() {
-    let server = TestServer::with(&with_limits("keepalive_interval = \"1s\", keepalive_timeout = \"1s\"")).await;
-    let mut frozen = TcpStream::connect(&server.grpc).await.unwrap();
-    frozen.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-    told_until_closed(&mut frozen).await;
-}
-
-#[tokio::test]
 async fn metadata_beyond_its_limit_is_refused() {
     let mut server = TestServer::start().await;
     let mut large = Request::new(request());
     large.metadata_mut().insert("x-large", "x".repeat(17 * 1024).parse().unwrap());
     server.client.issue_metabase_token(large).await.unwrap_err();
     server.client.issue_metabase_token(request()).await.unwrap();
-}
-
-#[tokio::test]
-async fn handshakes_and_expiries_are_counted_and_told() {
-    let ca = TestCa::new();
-    let tls = ca.server_tls(&[]);
-    let identity = "[server.identity]\nmtls = true\n";
-    let text = CONFIG
-        .replace("    identity = { local = \"shop\" }\n", "")
-        .replace("\n    [[instances]]", &format!("\n{tls}{identity}\n    [[instances]]"))
-        .replace("name = \"shop\"", "name = \"shop\"\nidentities = [\"spiffe://example.org/shop\"]");
-    let server = TestServer::with(&text).await;
-    let connect = async |issued: Option<&_>| {
-        let endpoint = Channel::from_shared(format!("https://{}", server.grpc)).unwrap();
-        let channel = endpoint.tls_config(ca.client_tls(issued)).unwrap().connect_lazy();
-        HealthClient::new(channel).check(HealthCheckRequest::default()).await
-    };
-    connect(Some(&ca.issue(&client(vec![uri("spiffe://example.org/shop")])))).await.unwrap();
-    connect(None).await.unwrap_err();
-    wait_for(&server, "tls_handshakes_total{outcome=\"succeeded\"}", 1).await;
-    wait_for(&server, "tls_handshakes_total{outcome=\"failed\"}", 1).await;
-    // 2099-01-01, as the test's authority issues.
-    for file in ["certificate", "client_ca"] {
-        let expiry = metric(&server, &format!("certificate_expiry_timestamp_seconds{{file=\"{file}\"}}")).await;
-        assert_eq!(expiry, 4_070_908_800, "{file}");
-    }
 }
 
 #[test]
