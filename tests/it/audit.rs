@@ -1,92 +1,17 @@
-//! The audit log of the real program: what stands in it, and that no token leaves without its record.
+//! The audit log of the real program: what stands in it.
 
-use std::{
-    fs::{self, File},
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use metabase_token_service::transport::proto::{
-    CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, IssueMetabaseTokenResponse, Tenant, User,
-    check_auth_status_request::Credential, metabase_token_service_client::MetabaseTokenServiceClient,
+    CheckAuthStatusRequest, GroupList, IssueMetabaseTokenRequest, Tenant, User, check_auth_status_request::Credential,
 };
-use serde_json::Value;
-use tempfile::TempDir;
-use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
+use tonic::{Code, Request, metadata::MetadataMap};
 
 use crate::{
-    harness::{CONFIG, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
+    audited::{Folder, client, issue, of, records, stop, verify},
+    harness::{CONFIG, OTHER_SECRET, SECRET, ada, config_dir, outcome, program, replace, run, until},
     standin::{Era, Fault, Metabase},
 };
-
-/// A folder with a configuration, whose log is `audit.jsonl` in it.
-pub(crate) struct Folder(pub(crate) TempDir);
-
-impl Folder {
-    pub(crate) fn new(audit: &str) -> Self {
-        let dir = config_dir(&format!("{CONFIG}\n[audit]\n{audit}\n[deny]\nemails = [\"eve@example.com\"]\n"), SECRET);
-        let file = dir.path().join("mts.toml");
-        let log = dir.path().join("audit.jsonl").display().to_string();
-        fs::write(dir.path().join("subject-key"), OTHER_SECRET).unwrap();
-        let key = dir.path().join("subject-key").display().to_string();
-        let text = fs::read_to_string(&file).unwrap().replace("AUDIT_FILE", &log).replace("KEY_FILE", &key);
-        fs::write(&file, text).unwrap();
-        Self(dir)
-    }
-
-    pub(crate) fn file() -> Self {
-        Self::new("sink = { file = \"AUDIT_FILE\" }\nsubject = \"plain\"")
-    }
-
-    pub(crate) fn log(&self) -> PathBuf {
-        self.0.path().join("audit.jsonl")
-    }
-
-    pub(crate) fn serve(&self) -> Served {
-        Served::start(program(&["serve", "--config"]).arg(self.0.path().join("mts.toml")))
-    }
-
-    /// Waits until the log has the text so many times.
-    async fn tells(&self, text: &str, times: usize) {
-        let is_told = async || fs::read_to_string(self.log()).unwrap().matches(text).count() >= times;
-        until(format_args!("{text} in the log, {times} times"), is_told).await;
-    }
-}
-
-pub(crate) async fn client(served: &Served) -> MetabaseTokenServiceClient<Channel> {
-    MetabaseTokenServiceClient::connect(format!("http://{}", served.address())).await.unwrap()
-}
-
-pub(crate) async fn issue(served: &Served) -> Result<IssueMetabaseTokenResponse, Status> {
-    issue_with(client(served).await).await
-}
-
-pub(crate) async fn issue_with(
-    mut client: MetabaseTokenServiceClient<Channel>,
-) -> Result<IssueMetabaseTokenResponse, Status> {
-    let request = IssueMetabaseTokenRequest { user: Some(ada()), ..Default::default() };
-    Ok(client.issue_metabase_token(request).await?.into_inner())
-}
-
-pub(crate) fn records(log: &Path) -> Vec<Value> {
-    let lines = BufReader::new(File::open(log).unwrap()).lines();
-    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
-}
-
-pub(crate) fn of<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
-    records.iter().filter(|record| record["event"] == event).collect()
-}
-
-pub(crate) fn verify(log: &Path) -> (Option<i32>, String, String) {
-    outcome(&run(program(&["audit", "verify"]).arg(log)))
-}
-
-pub(crate) fn stop(served: Served) -> String {
-    served.signal("-TERM");
-    let (status, _, err) = served.wait();
-    assert!(status.success(), "{err}");
-    err
-}
 
 fn request_id(metadata: &MetadataMap) -> String {
     metadata.get("x-request-id").unwrap().to_str().unwrap().to_owned()
@@ -171,96 +96,6 @@ async fn people_have_pseudonyms_that_last_over_a_restart_and_tell_nothing() {
     let (code, out, _) = verify(&folder.log());
     assert_eq!(code, Some(0), "{out}");
     assert_eq!(of(&records, "log_opened").len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn verify_finds_a_flipped_byte_a_removed_line_and_a_swapped_pair() {
-    let folder = Folder::file();
-    let served = folder.serve();
-    for _ in 0..5 {
-        issue(&served).await.unwrap();
-    }
-    stop(served);
-    let whole = fs::read(folder.log()).unwrap();
-    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
-    assert_eq!(lines.len(), 7);
-    let other = folder.0.path().join("changed.jsonl");
-    let assert_broken = |changed: &[u8], what: &str| {
-        fs::write(&other, changed).unwrap();
-        let (code, out, err) = verify(&other);
-        assert_eq!((code, out.as_str()), (Some(3), ""), "{what}: {err}");
-        assert!(err.contains("line "), "{what}: {err}");
-    };
-    for at in 0..whole.len() {
-        // Every 97th byte, and all of the last line, which no other vouches for.
-        if at % 97 == 0 || at + lines[6].len() >= whole.len() {
-            let mut changed = whole.clone();
-            changed[at] ^= 1;
-            assert_broken(&changed, &format!("byte {at}"));
-        }
-    }
-    for removed in 0..6 {
-        let rest: Vec<&[u8]> =
-            lines.iter().enumerate().filter(|(at, _)| *at != removed).map(|(_, line)| *line).collect();
-        assert_broken(&rest.concat(), &format!("line {removed} removed"));
-    }
-    for first in 0..6 {
-        let mut swapped = lines.clone();
-        swapped.swap(first, first + 1);
-        assert_broken(&swapped.concat(), &format!("lines from {first} swapped"));
-    }
-    assert_broken(&whole[..whole.len() - 1], "cut");
-    // What nobody can see from the log alone, it says at least.
-    fs::write(&other, lines[..6].concat()).unwrap();
-    let (code, out, _) = verify(&other);
-    assert!(code == Some(0) && out.contains("does not end with log_closed"), "{out}");
-    fs::write(&other, "").unwrap();
-    assert_eq!(verify(&other).0, Some(3));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_token_that_anybody_received_is_in_the_log_of_a_killed_service() {
-    for (round, durability) in (0..).zip(["written", "synced", "written"]) {
-        let sink = format!("sink = {{ file = \"AUDIT_FILE\" }}\nsubject = \"plain\"\ndurability = \"{durability}\"");
-        let folder = Folder::new(&sink);
-        let served = folder.serve();
-        // Alone on their connection, and many on one.
-        let (one, two, many) = (client(&served).await, client(&served).await, client(&served).await);
-        let clients = [one, two].into_iter().chain(std::iter::repeat_n(many, 16));
-        let clients: Vec<_> = clients
-            .enumerate()
-            .map(|(number, mut client)| {
-                tokio::spawn(async move {
-                    let mut received = Vec::new();
-                    // No two tokens are the same: one in the log would stand for another that is not.
-                    let request = |count| IssueMetabaseTokenRequest {
-                        user: Some(User { last_name: format!("{number}-{count}"), ..ada() }),
-                        ..Default::default()
-                    };
-                    while let Ok(issued) = client.issue_metabase_token(request(received.len())).await {
-                        received.push(issued.into_inner().token_fingerprint);
-                    }
-                    received
-                })
-            })
-            .collect();
-        let enough = 200_000 * (round + 1);
-        until("a log of some length", async || fs::metadata(folder.log()).unwrap().len() >= enough).await;
-        served.signal("-KILL");
-        let mut received = Vec::new();
-        for client in clients {
-            received.extend(client.await.unwrap());
-        }
-        drop(served);
-        assert!(received.len() > 100, "{}", received.len());
-        let text = fs::read_to_string(folder.log()).unwrap();
-        let missing = received.iter().filter(|fingerprint| !text.contains(*fingerprint)).count();
-        assert_eq!(missing, 0, "of {}", received.len());
-        // The next process goes on, whatever the last left behind.
-        stop(folder.serve());
-        let (code, out, err) = verify(&folder.log());
-        assert_eq!(code, Some(0), "{out}{err}");
-    }
 }
 
 /// Whoever leaves before the answer has had an effect on Metabase all the same.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use crate::{
-    audit::{Folder, issue, of, records, stop, verify},
+    audited::{Folder, issue, of, records, stop, verify},
     harness::{FOR_EVER, outcome, program, run},
 };
 

@@ -16,7 +16,7 @@ use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    audit::{Folder, client, issue, issue_with, of, records, stop, verify},
+    audited::{Folder, client, issue, issue_with, of, records, stop, verify},
     harness::{Killed, Served, ada, outcome, program, run, until},
     metrics::get_blocking,
 };

@@ -5,8 +5,10 @@
 mod accounts;
 mod architecture;
 mod audit;
+mod audit_chain;
 mod audit_sinks;
 mod audit_troubles;
+mod audited;
 mod auth_status;
 mod authentication;
 mod bearer;
