@@ -25,6 +25,7 @@ mod frames;
 mod hardening;
 mod harness;
 mod health;
+mod issue_refused;
 mod issue_token;
 mod limits;
 mod live;
