@@ -31,7 +31,8 @@ impl Group {
     ///
     /// Metabase looks names up in its database, and collations of MySQL and MariaDB ignore case, accents, width, invisible
     /// characters and trailing spaces, and equate letters such as `ø` and `o`. Which ones depends on the version, so every
-    /// Latin letter outside ASCII and every symbol may stand for any letter, or for none.
+    /// Latin letter outside ASCII, also one that is a mark above another, and every symbol may stand for any letter, or for none.
+    /// Letters of other scripts stand for none, and some of them are invisible: the Arabic U+0640 is, for one.
     #[must_use]
     pub fn may_mean_administrators(&self) -> bool {
         const NAME: &[u8] = b"administrators";
@@ -51,8 +52,8 @@ impl Group {
                     (0..NAME.len()).filter(next).fold(0, |longer, length| longer | (1 << (length + 1)))
                 }
                 '0'..='9' => 0,
-                _ if c.is_ascii() || is_combining_mark(c) => spelled,
-                _ if c.is_alphabetic() && !is_latin(c) => 0,
+                _ if is_latin(c) => spelled | (spelled << 1),
+                _ if c.is_ascii() || c.is_alphabetic() || is_combining_mark(c) => spelled,
                 _ => spelled | (spelled << 1),
             };
         }
@@ -60,10 +61,12 @@ impl Group {
     }
 }
 
-/// Letters of other scripts are equal to no Latin one in any collation.
+/// Outside ASCII. Letters of other scripts are equal to no Latin one in any collation.
 const fn is_latin(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{2ff}'
+        | '\u{363}'..='\u{36f}'
+        | '\u{1ab0}'..='\u{1aff}'
         | '\u{1d00}'..='\u{1dff}'
         | '\u{1e00}'..='\u{1eff}'
         | '\u{2c60}'..='\u{2c7f}'
@@ -93,6 +96,12 @@ mod tests {
             "🅐dministrators",
             "Admini-strators!",
             "Adm\u{200b}\u{200b}nistrators", // The second stands for the letter.
+            "Adm\u{365}nistrators",
+            "Administr\u{1dd4}tors",
+            "Administrators\u{640}",
+            "Administrator\u{fe77}s",
+            "\u{7fa}Administrators",
+            "Administrators Москва",
         ] {
             assert!(Group::parse(name.to_owned()).unwrap().may_mean_administrators(), "{name:?}");
         }
@@ -106,6 +115,9 @@ mod tests {
             "Adm\u{301}nistrators",
             "Gold customers",
             "Администраторы",
+            "Отдел продаж, Москва и область",
+            "ग्राहक सेवा विभाग, उत्तर प्रदेश",
+            "عملاء الشركة ـــــــــــــــــــــــــــــ",
             "管理者管理者管理者管理者管理者管理者",
         ] {
             assert!(!Group::parse(name.to_owned()).unwrap().may_mean_administrators(), "{name:?}");
