@@ -12,7 +12,7 @@ use super::{
     parse_listen::{check_distinct, parse_listen, parse_mode, parse_socket_address},
     raw::{RawDeny, RawForwarded, RawIdentity, RawJwtIssuer, RawServer, RawTls},
 };
-use crate::domain::{caller::CallerName, identity::check_trust_domain, policy::Denied, subject::Email};
+use crate::domain::{caller::CallerName, identity::check_trust_domain, policy::Denied, subject::Email, tenant};
 
 pub(super) fn parse_server(
     raw: &RawServer,
@@ -190,6 +190,6 @@ pub(super) fn parse_deny(raw: RawDeny, callers: &[CallerConfig], problems: &mut 
         denied.emails.extend(problems.parse::<Email>(text).map(|email| email.as_str().to_owned()));
     }
     denied.user_ids.extend(raw.user_ids);
-    denied.tenants.extend(raw.tenants);
+    denied.tenants.extend(raw.tenants.iter().map(|slug| tenant::folded(slug)));
     denied
 }

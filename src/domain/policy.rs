@@ -13,7 +13,7 @@ use super::{
     identity::{Identity, IdentityPattern},
     instance::InstanceName,
     lifetime::Lifetime,
-    tenant::Tenancy,
+    tenant::{self, Tenancy},
     token_request::TokenRequest,
 };
 
@@ -53,7 +53,7 @@ pub struct Denied {
     pub(crate) emails: BTreeSet<String>,
     /// The backends' own identifiers of people, on every instance.
     pub(crate) user_ids: BTreeSet<String>,
-    /// Slugs of tenants, on every instance.
+    /// Folded slugs of tenants, on every instance.
     pub(crate) tenants: BTreeSet<String>,
 }
 
@@ -265,7 +265,10 @@ impl Denied {
         if request.subject.id.as_ref().is_some_and(|id| self.user_ids.contains(id)) {
             return Err(deny(DenyReason::UserDenied, "user.id"));
         }
-        if request.tenant.as_ref().is_some_and(|tenant| self.tenants.contains(&tenant.slug)) {
+        if !self.tenants.is_empty()
+            && let Some(tenant) = &request.tenant
+            && self.tenants.contains(&tenant::folded(&tenant.slug))
+        {
             return Err(deny(DenyReason::TenantDenied, "tenant.slug"));
         }
         Ok(())

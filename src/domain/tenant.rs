@@ -1,6 +1,7 @@
 //! Metabase tenants (Metabase 58 and later) and the rule of an instance about them.
 
 use thiserror::Error;
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::attributes::Attributes;
 
@@ -14,6 +15,14 @@ pub struct Tenant {
     pub(crate) slug: String,
     /// Metabase adds new ones and never overwrites.
     pub(crate) attributes: Attributes,
+}
+
+/// The slug without what a database may not see when Metabase looks a tenant up: collations of MySQL and MariaDB ignore case, accents, width,
+/// invisible characters and spaces at the end. The attack: a tenant is denied, and another spelling of it is not.
+#[must_use]
+pub fn folded(slug: &str) -> String {
+    let is_seen = |c: &char| c.is_ascii() || (c.is_alphanumeric() && !is_combining_mark(*c));
+    slug.nfkd().filter(is_seen).flat_map(char::to_lowercase).collect::<String>().trim().to_owned()
 }
 
 /// Whether tokens of an instance name a tenant. There is no default for instances with tenants: a first sign-in without
@@ -65,6 +74,17 @@ pub enum TenancyViolation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_of_one_slug_are_folded_into_one() {
+        for slug in ["acme-eu", "ACME-EU", " acme-eu ", "ácme-eu", "acme\u{200b}-eu", "ａｃｍｅ-eu", "acme-e\u{301}u"]
+        {
+            assert_eq!(folded(slug), "acme-eu", "{slug:?}");
+        }
+        for slug in ["acmeeu", "acme_eu", "acme eu", "acme-eu2"] {
+            assert_ne!(folded(slug), "acme-eu", "{slug:?}");
+        }
+    }
 
     #[test]
     fn tenancy_is_spelled_as_in_the_configuration() {

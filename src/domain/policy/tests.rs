@@ -229,6 +229,21 @@ fn the_deny_list_outweighs_what_the_grant_covers() {
 }
 
 #[test]
+fn a_denied_tenant_is_denied_however_metabase_may_find_it() {
+    let shop: CallerName = "shop".parse().unwrap();
+    let mut policy = Policy::new(Denied { tenants: ["acme".to_owned()].into(), ..Denied::default() });
+    let of_every_tenant = Grant { tenants: vec![Pattern::parse("*")], ..grant() };
+    policy.add(shop.clone(), "main".parse().unwrap(), of_every_tenant).unwrap();
+    let caller = Caller::new(CallerId::Named(shop), Proof::Local);
+    for (slug, is_denied) in [("acme", true), ("ACME", true), ("acme ", true), ("ácme", true), ("acme2", false)] {
+        let asked = TokenRequest { tenant: tenant(slug, Attributes::new()), ..request() };
+        let decision = policy.decide(&caller, asked);
+        let found = matches!(decision, Decision::Deny(denial) if denial.reason == DenyReason::TenantDenied);
+        assert_eq!(found, is_denied, "{slug:?}");
+    }
+}
+
+#[test]
 fn rates_are_told_with_the_caller_and_the_instance_they_are_for() {
     let rate =
         |per_second: u32| Some(Rate { per_second: per_second.try_into().unwrap(), burst: 9.try_into().unwrap() });
