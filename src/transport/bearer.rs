@@ -45,6 +45,8 @@ pub(super) enum InvalidBearer {
     Algorithm,
     #[error("it is for another audience")]
     Audience,
+    #[error("its header demands in `crit` what is not understood here")]
+    Critical,
     #[error("it has expired")]
     Expired,
     #[error("the trust domain of its subject is not this issuer's")]
@@ -67,6 +69,8 @@ pub(super) enum InvalidBearer {
     ServiceAccount(InvalidIdentity),
     #[error("its subject is no SPIFFE ID: {0}")]
     SpiffeId(InvalidSpiffeId),
+    #[error("its `typ` is neither \"JWT\" nor \"JOSE\", as that of a JWT-SVID is")]
+    Type,
     #[error("none of its issuer's keys has made it")]
     UnknownKey,
 }
@@ -142,7 +146,16 @@ impl Issuers {
         if !ALGORITHMS.contains(&algorithm) {
             return Err(InvalidBearer::Algorithm);
         }
+        // RFC 7515, section 4.1.11: what is critical and not understood makes the token invalid.
+        if unverified_header.crit.is_some() {
+            return Err(InvalidBearer::Critical);
+        }
         let issuer = self.issuer(token)?;
+        // JWT-SVID specification, section 2.3. The attack: a token of another kind, made for another purpose by the same keys.
+        let is_svid = issuer.config.trust_domain.is_some();
+        if is_svid && !unverified_header.typ.as_deref().is_none_or(|typ| ["JWT", "JOSE"].contains(&typ)) {
+            return Err(InvalidBearer::Type);
+        }
         let keys = issuer.keys.current().ok_or(InvalidBearer::KeysUnavailable)?;
         let key = keys.find(unverified_header.kid.as_deref(), algorithm).ok_or(InvalidBearer::UnknownKey)?;
 

@@ -118,12 +118,22 @@ async fn every_fault_of_a_token_is_refused_with_its_reason() {
     let of = |with: &[(&str, Value)]| claims("https://cluster", ACCOUNT, with);
     // The attack of RFC 8725, section 2.1: the public key as the secret of an HMAC.
     let public = std::fs::read(cluster.jwks.path()).unwrap();
-    let header = Header { kid: Some("a".to_owned()), ..Header::new(Algorithm::HS256) };
-    let confused = encode(&header, &of(&[]), &EncodingKey::from_secret(&public)).unwrap();
+    let header = |algorithm| Header { kid: Some("a".to_owned()), ..Header::new(algorithm) };
+    let confused = encode(&header(Algorithm::HS256), &of(&[]), &EncodingKey::from_secret(&public)).unwrap();
+    let critical = Header { crit: Some(vec!["b64".to_owned()]), ..header(Algorithm::ES256) };
+    let critical = encode(&critical, &of(&[]), &cluster.key).unwrap();
+    let event = Header { typ: Some("secevent+jwt".to_owned()), kid: Some("b".to_owned()), ..header(Algorithm::ES256) };
+    let event = encode(&event, &claims("https://spire", SVID, &[]), &spire.key).unwrap();
     let good = cluster.sign("a", &of(&[]));
     let (signed, _) = good.rsplit_once('.').unwrap();
     for (name, token, why) in [
         ("HMAC", confused, "its algorithm is not one of public keys"),
+        (
+            "an extension that has to be understood",
+            critical,
+            "its header demands in `crit` what is not understood here",
+        ),
+        ("another kind of token", event, "its `typ` is neither \"JWT\" nor \"JOSE\", as that of a JWT-SVID is"),
         ("unsigned", "eyJhbGciOiJub25lIn0.e30.".to_owned(), "it is not a JSON Web Token"),
         ("no token", "x".to_owned(), "it is not a JSON Web Token"),
         ("signature cut off", format!("{signed}."), "its signature or one of its claims is wrong"),
@@ -233,12 +243,36 @@ async fn keys_are_reloaded_and_a_set_that_is_none_is_not() {
     assert_eq!(metric(&served, GENERATION), 1);
 }
 
+/// What an issuer publishes beside its key: of a kind and on a curve that are not known here.
+const UNKNOWN: [&str; 2] = [
+    r#"{"kty":"AKP","alg":"ML-DSA-44","kid":"pq","pub":"AAAA"}"#,
+    r#"{"kty":"EC","crv":"secp256k1","kid":"k1","x":"AAAA","y":"AAAA"}"#,
+];
+
+#[tokio::test]
+async fn a_key_that_is_not_understood_keeps_no_other_from_coming_or_going() {
+    let (cluster, spire) = (TestIssuer::new("a"), TestIssuer::new("b"));
+    let among_others = |key: &str| key.replace("{\"keys\":[", &format!("{{\"keys\":[{},", UNKNOWN.join(",")));
+    replace(cluster.jwks.path(), among_others(&TestIssuer::set(&cluster.key, "a")));
+    let dir = config_dir(&config("", &cluster, &spire), crate::harness::SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    let channel = Channel::from_shared(format!("http://{}", served.address())).unwrap().connect_lazy();
+    let old = format!("Bearer {}", cluster.sign("a", &claims("https://cluster", ACCOUNT, &[])));
+    issue(channel.clone(), &[&old]).await.unwrap();
+    let next = TestIssuer::new("n");
+    replace(cluster.jwks.path(), among_others(&TestIssuer::set(&next.key, "n")));
+    let new = format!("Bearer {}", next.sign("n", &claims("https://cluster", ACCOUNT, &[])));
+    until("the next key is in force", async || issue(channel.clone(), &[&new]).await.is_ok()).await;
+    assert_eq!(refusal(issue(channel, &[&old]).await).0, Code::Unauthenticated);
+}
+
 #[test]
 fn keys_that_cannot_be_used_are_refused_at_start() {
     let (cluster, spire) = (TestIssuer::new("a"), TestIssuer::new("b"));
     let dir = config_dir(&config("", &cluster, &spire), crate::harness::SECRET);
     for (content, why) in [
         ("{\"keys\":[]}", "it has no key for signatures"),
+        (&format!("{{\"keys\":[{}]}}", UNKNOWN.join(",")), "it has no key for signatures that can be used: "),
         ("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}", "it has a symmetric key"),
         ("[]", "is not a JSON Web Key Set"),
     ] {

@@ -2,8 +2,10 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
 };
+use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 
 /// Bytes of a key set; the largest public ones have about 20 kB.
@@ -20,21 +22,43 @@ struct Key {
     verifying: DecodingKey,
 }
 
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
 /// Why a text is no set of public keys.
 #[derive(Debug, Error)]
 #[error("is not a JSON Web Key Set: {0}")]
 pub struct NotAKeySet(String);
 
 impl KeySet {
-    /// Keys for encryption are left out.
+    /// Keys for encryption are left out, and so is what is not understood (RFC 7517, section 5). The attack: because of a new kind of key in
+    /// the set, a key that the issuer has withdrawn stays trusted.
     ///
     /// # Errors
-    /// It is no set, holds a key that cannot be used or is symmetric, or none for signatures.
+    /// It is no set, holds a symmetric key, or none for signatures that can be used.
     pub(super) fn parse(json: &[u8]) -> Result<Self, NotAKeySet> {
-        let set: JwkSet = serde_json::from_slice(json).map_err(|error| NotAKeySet(error.to_string()))?;
-        let keys = set.keys.iter().filter(|jwk| !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)));
-        let keys: Vec<Key> = keys.map(Key::load).collect::<Result<_, _>>().map_err(NotAKeySet)?;
-        if keys.is_empty() { Err(NotAKeySet("it has no key for signatures".to_owned())) } else { Ok(Self(keys)) }
+        let set: Set = serde_json::from_slice(json).map_err(|error| NotAKeySet(error.to_string()))?;
+        if set.keys.iter().any(|key| key["kty"] == "oct") {
+            let error = "it has a symmetric key, which is no proof of who made a token";
+            return Err(NotAKeySet(error.to_owned()));
+        }
+        let (mut keys, mut unusable) = (Vec::new(), None);
+        for (index, key) in set.keys.into_iter().enumerate() {
+            match Key::load(key) {
+                Ok(key) => keys.extend(key),
+                Err(error) => {
+                    tracing::debug!(index, error, "A key of an issuer cannot be used");
+                    unusable = Some(error);
+                }
+            }
+        }
+        match (keys.is_empty(), unusable) {
+            (false, _) => Ok(Self(keys)),
+            (true, Some(error)) => Err(NotAKeySet(format!("it has no key for signatures that can be used: {error}"))),
+            (true, None) => Err(NotAKeySet("it has no key for signatures".to_owned())),
+        }
     }
 
     /// The key that a token names; a token that names none is the only key's.
@@ -50,15 +74,20 @@ impl KeySet {
 }
 
 impl Key {
-    fn load(jwk: &Jwk) -> Result<Self, String> {
-        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return Err("it has a symmetric key, which is no proof of who made a token".to_owned());
+    /// None if it is for encryption.
+    fn load(key: Value) -> Result<Option<Self>, String> {
+        let jwk: Jwk = serde_json::from_value(key).map_err(|error| error.to_string())?;
+        if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
+            return Ok(None);
         }
-        let verifying = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
+        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+            return Err("it is symmetric".to_owned());
+        }
+        let verifying = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
         let algorithm = jwk.common.key_algorithm.map(|name| {
             let parsed = name.to_string().parse::<Algorithm>();
-            parsed.map_err(|_| format!("it has a key for {name}, which is no algorithm of signatures"))
+            parsed.map_err(|_| format!("it is for {name}, which is no algorithm of signatures"))
         });
-        Ok(Self { id: jwk.common.key_id.clone(), algorithm: algorithm.transpose()?, verifying })
+        Ok(Some(Self { id: jwk.common.key_id, algorithm: algorithm.transpose()?, verifying }))
     }
 }
