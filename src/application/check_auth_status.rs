@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Clock,
     agreement::{Seen, State},
-    audit::{Asked, Audit, By, Event},
+    audit::{self, Asked, Audit, By, Event},
     generation::{Generations, InstanceWithKey, NotAdmitted},
     judge, live,
     metabase::Refused,
@@ -45,6 +45,8 @@ pub enum Credential {
 /// Why nothing was judged.
 #[derive(Debug)]
 pub enum CheckError {
+    /// Asking Metabase has an effect there, which could not be recorded.
+    AuditUnavailable,
     /// Outside the caller's grant.
     Denied(Denial),
     /// Refused before the request was looked at.
@@ -100,7 +102,9 @@ impl CheckAuthStatus {
         decided.inspect_err(|denial| denied(denial, &found.instance)).map_err(CheckError::Denied)?;
         if let (true, Credential::Jwt(jwt)) = (live && found.live.is_some(), &credential) {
             let (instance, fingerprint) = (found.instance.name.as_str(), Fingerprint::of(jwt));
-            self.audit.note(&Event::LiveCheckBegun { by: by(), instance, fingerprint });
+            let begun = || Event::LiveCheckBegun { by: by(), instance, fingerprint };
+            let record = self.audit.record(self.clock.now(), begun);
+            self.audit.commit(record).await.map_err(|audit::Unavailable| CheckError::AuditUnavailable)?;
         }
         let judgement = self.judge(found, credential, live, budget).await?;
         self.audit.note(&Event::StatusChecked {

@@ -1,6 +1,9 @@
 //! What the use cases need, without a server: a clock that stands, a Metabase that answers by a script, an instance, a request.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+};
 
 use super::{
     Clock,
@@ -96,7 +99,24 @@ pub(crate) fn audit() -> (Arc<Audit>, Queue) {
 
 /// The next record, and what waits for its being written.
 pub(crate) fn record(queue: &mut Queue) -> Option<serde_json::Value> {
-    match queue.entries.try_recv().ok()? {
+    write(queue.entries.try_recv().ok()?)
+}
+
+/// What comes of `work`, and the records that were written meanwhile and are left.
+pub(crate) async fn recorded<T>(queue: &mut Queue, work: impl Future<Output = T>) -> (T, Vec<serde_json::Value>) {
+    let (mut work, mut records) = (pin!(work), Vec::new());
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            Some(entry) = queue.entries.recv() => records.extend(write(entry)),
+        }
+    };
+    records.extend(std::iter::from_fn(|| record(queue)));
+    (done, records)
+}
+
+fn write(entry: Entry) -> Option<serde_json::Value> {
+    match entry {
         Entry::Record { body, written } => {
             if let Some(written) = written {
                 written.send(true).unwrap();

@@ -28,7 +28,9 @@ const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(250);
 pub(super) fn of_issue(error: IssueError) -> Status {
     match error {
         IssueError::Account(refusal) => account(refusal),
-        IssueError::AuditUnavailable => audit_unavailable(),
+        IssueError::AuditUnavailable => audit_unavailable(
+            "the audit record of the token could not be written, so it was not issued; try again, or another replica",
+        ),
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
         IssueError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
@@ -51,6 +53,9 @@ pub(super) fn of_issue(error: IssueError) -> Status {
 
 pub(super) fn of_check(error: CheckError) -> Status {
     match error {
+        CheckError::AuditUnavailable => audit_unavailable(
+            "the audit record of the live check could not be written, so Metabase was not asked; try again, or another replica",
+        ),
         CheckError::Denied(denial) => denied(&denial),
         CheckError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
         CheckError::UrlNotConfigured => with_reason(
@@ -182,11 +187,9 @@ fn account(refusal: AccountRefusal) -> Status {
 }
 
 /// The log has to recover first, which takes somebody who makes room on a disk.
-fn audit_unavailable() -> Status {
+fn audit_unavailable(message: &str) -> Status {
     let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
     details.set_error_info("AUDIT_UNAVAILABLE", DOMAIN, HashMap::new());
-    let message =
-        "the audit record of the token could not be written, so it was not issued; try again, or another replica";
     Status::with_error_details(Code::Unavailable, message, details)
 }
 

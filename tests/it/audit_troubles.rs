@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::future::join_all;
 use metabase_token_service::transport::proto::{
-    IssueMetabaseTokenRequest, metabase_token_service_client::MetabaseTokenServiceClient,
+    CheckAuthStatusRequest, IssueMetabaseTokenRequest, check_auth_status_request::Credential,
+    metabase_token_service_client::MetabaseTokenServiceClient,
 };
 use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -154,7 +155,7 @@ async fn a_torn_record_is_cut_off_at_the_next_start() {
 async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
     let folder = Folder::file();
     let served = folder.serve();
-    issue(&served).await.unwrap();
+    let token = issue(&served).await.unwrap().jwt;
     // Somebody else's file, a folder, in place of the log.
     fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
     fs::create_dir(folder.log()).unwrap();
@@ -169,6 +170,10 @@ async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
         assert_eq!(details.error_info().unwrap().reason, "AUDIT_UNAVAILABLE");
         assert!(details.retry_info().is_some());
     }
+    // Nor is Metabase asked to sign in with a token, which has an effect there.
+    let check = CheckAuthStatusRequest { credential: Some(Credential::Jwt(token)), live: true, ..Default::default() };
+    let refused = client(&served).await.check_auth_status(check).await.unwrap_err();
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "AUDIT_UNAVAILABLE", "{refused:?}");
     fs::remove_dir(folder.log()).unwrap();
     assert!(many().await.iter().all(Result::is_ok));
     let log = stop(served);

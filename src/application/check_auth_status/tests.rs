@@ -5,7 +5,8 @@ use crate::{
         metabase::Unreachable,
         signing_key::SigningKey,
         testing::{
-            self, Metabase, NEXT_SECRET, NOW, SECRET, ada, answer, audit, clock, instance, permit, record, shop,
+            self, Metabase, NEXT_SECRET, NOW, SECRET, ada, answer, audit, clock, instance, permit, record, recorded,
+            shop,
         },
     },
     domain::{
@@ -82,12 +83,24 @@ async fn what_is_asked_is_recorded_and_a_live_check_before_it_begins() {
         let one = asking(&metabase, Environment::Production);
         let one = if url { one } else { InstanceWithKey { live: None, ..one } };
         let (audit, mut queue) = audit();
-        let _ = check(one, audit).execute(&shop(), "main", credential, live, BUDGET).await;
-        let records: Vec<_> = std::iter::from_fn(|| record(&mut queue)).collect();
+        let check = check(one, audit);
+        let (_, records) = recorded(&mut queue, check.execute(&shop(), "main", credential, live, BUDGET)).await;
         let told: Vec<_> = records.iter().map(|record| record["event"].as_str().unwrap()).collect();
         assert_eq!(told, events);
         assert!(records.iter().all(|record| record["caller"] == "shop" && record["instance"] == "main"));
     }
+}
+
+#[tokio::test]
+async fn without_a_record_metabase_is_not_asked_to_sign_in() {
+    let metabase = Metabase::new([]);
+    let (audit, queue) = audit();
+    // Nobody writes.
+    drop(queue);
+    let check = check(asking(&metabase, Environment::Production), audit);
+    let judged = check.execute(&shop(), "main", Credential::Jwt(token(SECRET)), true, BUDGET).await;
+    assert!(matches!(judged, Err(CheckError::AuditUnavailable)));
+    assert_eq!(metabase.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]
