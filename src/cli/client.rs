@@ -23,11 +23,20 @@ struct Deadline {
     timeout: Duration,
 }
 
-/// Connects to the service.
+/// Connects to the service, in plaintext only on this machine. The attack: whoever is on the way takes the token that is sent or issued.
 pub(super) async fn connect(server: &Server) -> Result<Connection, String> {
+    reach(server, |builder| builder).await
+}
+
+/// Connects to the service for what is no secret.
+pub(super) async fn connect_for_health(server: &Server) -> Result<Connection, String> {
+    reach(server, Builder::allow_plaintext).await
+}
+
+async fn reach(server: &Server, permit: impl FnOnce(Builder) -> Builder) -> Result<Connection, String> {
     let deadline = Deadline { at: Instant::now() + server.timeout, timeout: server.timeout };
     let address = server.address.clone();
-    let builder = secured(Client::builder(uri(server)?), server)?.allow_plaintext();
+    let builder = permit(secured(Client::builder(uri(server)?), server)?);
     // What the service says is wanted at once, not after other tries.
     match timeout_at(deadline.at, builder.deadline(server.timeout).tries(1).connect()).await {
         Ok(Ok(client)) => Ok(Connection { client, address, deadline, if_broken: if_broken(server) }),
@@ -36,6 +45,10 @@ pub(super) async fn connect(server: &Server) -> Result<Connection, String> {
             let text = with_causes(&error);
             let likely = broken.iter().any(|word| text.contains(word)).then(|| if_broken(server));
             Err(format!("cannot connect to {address}: {}", with_hint(text, likely)))
+        }
+        Ok(Err(ConnectError::Plaintext)) => {
+            let way_out = "give --tls-ca, and ask the mesh's side from the machine that the service is on";
+            Err(format!("--address {address:?} is another machine, and tokens do not go there in plaintext: {way_out}"))
         }
         Ok(Err(ConnectError::Tls(error))) => Err(unusable_tls(&error)),
         Ok(Err(ConnectError::TimedOut(_))) | Err(_) => Err(deadline.passed(&address)),

@@ -7,7 +7,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use super::{Health, client, fail, print};
 
 pub(super) async fn run(health: Health) -> ExitCode {
-    let connection = match client::connect(&health.server).await {
+    let connection = match client::connect_for_health(&health.server).await {
         Ok(connection) => connection,
         Err(error) => return fail(1, error),
     };

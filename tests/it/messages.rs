@@ -79,6 +79,21 @@ fn a_unix_socket_that_is_not_there_is_one_where_nothing_listens() {
     fs::remove_file(&socket).unwrap();
 }
 
+/// The attack: whoever is on the way reads the token.
+#[test]
+fn tokens_do_not_go_to_another_machine_in_plaintext() {
+    let person = PERSON;
+    let mut issue = program(&["issue", "--address", "192.0.2.1:50051"]);
+    let mut status = program(&["status", "--address", "http://192.0.2.1:50051", "--jwt-file", "/dev/null"]);
+    for command in [issue.args(person), &mut status] {
+        let (code, _, err) = outcome(&run(command));
+        assert!(
+            code == Some(1) && err.contains("is another machine, and tokens do not go there in plaintext"),
+            "{err}"
+        );
+    }
+}
+
 #[test]
 fn config_check_takes_its_file_as_serve_does() {
     let dir = config_dir(CONFIG, SECRET);
