@@ -14,6 +14,9 @@ pub(super) struct Chain {
     pub(super) hash: Hash,
 }
 
+/// Far above what any log comes to, and as far below where counting ends.
+const MAX_NUMBER: u64 = 1 << 62;
+
 /// SHA-256, all zero before the first record.
 pub(super) type Hash = [u8; 32];
 
@@ -95,7 +98,7 @@ impl Chain {
         }
         let record: serde_json::Value = serde_json::from_slice(line).map_err(|_| "is not JSON")?;
         // The attack: a forged last record whose number none can follow stops the log that goes on from it.
-        let number = record["seq"].as_u64().filter(|number| *number < u64::MAX).ok_or("has no number")?;
+        let number = record["seq"].as_u64().filter(|number| *number <= MAX_NUMBER).ok_or("has no number")?;
         let previous = record["prev"].as_str().and_then(from_hex).ok_or("has no hash of the record before it")?;
         Ok((Self { number, hash }, previous, record))
     }
@@ -146,8 +149,10 @@ mod tests {
         assert_eq!((read, previous), (chain, [0; 32]));
         assert_eq!(record["event"], "log_opened");
         let zeros = "0".repeat(64);
-        let last = sealed(&format!("{{\"seq\":{},\"prev\":\"{zeros}\"", u64::MAX));
-        assert_eq!(Chain::read(last.as_bytes()).unwrap_err(), "has no number");
+        for number in [MAX_NUMBER + 1, u64::MAX - 1, u64::MAX] {
+            let last = sealed(&format!("{{\"seq\":{number},\"prev\":\"{zeros}\""));
+            assert_eq!(Chain::read(last.as_bytes()).unwrap_err(), "has no number");
+        }
         let signs = sealed(&format!("{{\"seq\":1,\"prev\":\"{}\"", "+0".repeat(32)));
         assert_eq!(Chain::read(signs.as_bytes()).unwrap_err(), "has no hash of the record before it");
         assert_eq!(Chain::read(b"{}").unwrap_err(), "is too short for a record");
