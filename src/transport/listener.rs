@@ -83,7 +83,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
-        Err(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // Of another kind, or of another user: somebody may listen.
+        Err(error) => {
+            let text = format!(
+                "whether another process listens on the socket cannot be told; remove it if none does ({error})"
+            );
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! `serve` as a process: addresses, signals, exit codes.
 
 use std::{
-    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixDatagram, UnixListener},
+    },
     path::Path,
 };
 
@@ -110,6 +113,13 @@ fn a_unix_socket_is_served_and_removed() {
     served.signal("-TERM");
     assert_eq!(served.wait().0.code(), Some(0));
     assert!(!Path::new(&socket).exists());
+    // Nor that of another program, which is of another kind.
+    let other = UnixDatagram::bind(&socket).unwrap();
+    let (code, _, err) = outcome(&run(&mut serve()));
+    assert!(code == Some(1) && err.contains("whether another process listens on the socket cannot be told"), "{err}");
+    assert!(Path::new(&socket).exists());
+    drop(other);
+    std::fs::remove_file(&socket).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let with_mode = format!("\n    listen = \"{listen}\"\nlisten_mode = \"0660\"");
     std::fs::write(&file, text.replace("\n    listen = \"127.0.0.1:0\"", &with_mode)).unwrap();
