@@ -25,6 +25,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_memfd_create,
+    libc::SYS_shmat,
     // Ways around this filter, and parts of the kernel that are attacked from user space.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -104,9 +105,9 @@ const DENIED_HERE: &[libc::c_long] = &[];
 /// The attack: the x32 calls of x86-64 have the same architecture but other numbers, and would pass a list of the usual ones.
 #[cfg(target_arch = "x86_64")]
 const X32: libc::c_long = 0x4000_0000;
-/// `ioctl`, `execve`, `ptrace`, `kexec_load`, `process_vm_readv`, `process_vm_writev` and `execveat` of x32.
+/// `ioctl`, `sendmsg`, `execve`, `ptrace`, `kexec_load`, `sendmmsg`, `process_vm_readv`, `process_vm_writev` and `execveat` of x32.
 #[cfg(target_arch = "x86_64")]
-const DENIED_OF_X32: &[libc::c_long] = &[514, 520, 521, 528, 539, 540, 545];
+const DENIED_OF_X32: &[libc::c_long] = &[514, 518, 520, 521, 528, 538, 539, 540, 545];
 
 type Rules = BTreeMap<libc::c_long, Vec<SeccompRule>>;
 
@@ -142,18 +143,21 @@ fn denied() -> Result<Rules, Error> {
     let mut rules: Rules = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
     // Threads, but no processes.
     rules.insert(libc::SYS_clone, vec![masked(0, libc::CLONE_THREAD, 0)?]);
-    // The attack: code that was written into memory and is then run.
+    // The attack: code that was written into memory and is then run. Libraries that are loaded later come by `mmap` as they are.
     let writable_code = libc::PROT_WRITE | libc::PROT_EXEC;
-    for call in [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
-        rules.insert(call, vec![masked(2, writable_code, writable_code)?]);
+    rules.insert(libc::SYS_mmap, vec![masked(2, writable_code, writable_code)?]);
+    for call in [libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+        rules.insert(call, vec![masked(2, libc::PROT_EXEC, libc::PROT_EXEC)?]);
     }
     // Nothing makes the process dumpable again.
     rules.insert(libc::SYS_prctl, vec![masked(0, -1, libc::PR_SET_DUMPABLE)?]);
     // Keystrokes for the terminal that the service was started from: TIOCSTI and TIOCLINUX.
     rules.insert(libc::SYS_ioctl, vec![masked(1, -1, 0x5412)?, masked(1, -1, 0x541c)?]);
-    // The attack: Landlock watches `connect` of TCP. Multipath TCP is another protocol to it, and TCP Fast Open needs no
-    // `connect`.
-    rules.insert(libc::SYS_socket, vec![masked(2, -1, libc::IPPROTO_MPTCP)?]);
+    // The attack: Landlock watches `connect` of TCP. Multipath TCP is another protocol to it, other families such as that of virtual
+    // machines and their hosts are none of its business, and TCP Fast Open needs no `connect`.
+    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| is_not(0, family));
+    let other_family = SeccompRule::new(families.into_iter().collect::<Result<_, _>>()?)?;
+    rules.insert(libc::SYS_socket, vec![masked(2, -1, libc::IPPROTO_MPTCP)?, other_family]);
     for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
         rules.insert(call, vec![masked(flags, libc::MSG_FASTOPEN, libc::MSG_FASTOPEN)?]);
     }
@@ -172,6 +176,11 @@ fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompRule, Error> {
     let operator = SeccompCmpOp::MaskedEq(bits(mask));
     let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, bits(value));
     Ok(SeccompRule::new(vec![condition?])?)
+}
+
+/// Matches where the lower half of an argument is another value.
+fn is_not(argument: u8, value: i32) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(value.cast_unsigned()))
 }
 
 #[cfg(test)]
@@ -206,6 +215,11 @@ mod tests {
             let multipath = Protocol::from_raw(libc::IPPROTO_MPTCP.cast_unsigned().try_into().unwrap());
             let multipath = socket(AddressFamily::INET, SocketType::STREAM, Some(multipath));
             assert_eq!(multipath.unwrap_err(), rustix::io::Errno::PERM);
+            let of_the_host = socket(AddressFamily::VSOCK, SocketType::STREAM, None);
+            assert_eq!(of_the_host.unwrap_err(), rustix::io::Errno::PERM);
+            for family in [AddressFamily::UNIX, AddressFamily::INET6] {
+                socket(family, SocketType::STREAM, None).unwrap();
+            }
             let fast_open = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
             assert_eq!(sendto(tcp(), b"x", fast_open, &address), Err(rustix::io::Errno::PERM));
             rustix::net::connect(tcp(), &address).unwrap();
