@@ -110,16 +110,52 @@ fn read_file(path: &Path, source: &SecretSource) -> Result<(Vec<u8>, Option<Stri
     let failed = |error| SecretError::Read { source_description: source.clone(), error };
     let file = regular_file::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o777;
-    // What Kubernetes mounts belongs to root, and the service reads it by its group: nothing that could be restricted more.
-    let is_by_group = metadata.uid() != rustix::process::geteuid().as_raw();
-    let excess = if is_by_group { 0o037 } else { 0o077 };
     // Room for one byte more than allowed, so that the buffer never moves and leaves a copy behind.
     let most = SharedSecret::MAX_LEN + 1;
     let mut bytes = Vec::with_capacity(most);
     file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
-    let warning = (mode & excess != 0).then(|| {
+    let own = rustix::process::geteuid().as_raw();
+    Ok((bytes, exposure(source, metadata.mode() & 0o777, metadata.uid(), own)))
+}
+
+/// Who else can reach a secret in a file of this mode and owner, if the service is the user `own`.
+fn exposure(source: &SecretSource, mode: u32, owner: u32, own: u32) -> Option<String> {
+    if owner != own && owner != 0 {
+        return Some(format!(
+            "{source} belongs to user {owner}, who can read and replace the secret; give it to user {own} or to root with `chown`"
+        ));
+    }
+    // What Kubernetes mounts belongs to root, and the service reads it by its group: nothing that could be restricted more.
+    let excess = if owner == own { 0o077 } else { 0o037 };
+    (mode & excess != 0).then(|| {
         format!("{source} has mode {mode:04o}: group or others can reach the secret; restrict it with `chmod 0400`")
-    });
-    Ok((bytes, warning))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_else_can_reach_a_secret_is_told() {
+        let source = SecretSource::File("/run/secret".into());
+        for (mode, owner, own, expected) in [
+            (0o400, 1000, 1000, None),
+            (0o440, 1000, 1000, Some("has mode 0440")),
+            // As Kubernetes mounts it.
+            (0o440, 0, 65_532, None),
+            (0o444, 0, 65_532, Some("has mode 0444")),
+            (0o460, 0, 65_532, Some("has mode 0460")),
+            (0o440, 0, 0, Some("has mode 0440")),
+            (0o400, 4242, 0, Some("belongs to user 4242")),
+            (0o440, 4242, 65_532, Some("belongs to user 4242")),
+        ] {
+            let told = exposure(&source, mode, owner, own);
+            let is_expected = match (&told, expected) {
+                (Some(told), Some(expected)) => told.contains(expected),
+                (told, expected) => told.is_none() && expected.is_none(),
+            };
+            assert!(is_expected, "{mode:o} {owner} {own}: {told:?}");
+        }
+    }
 }
