@@ -260,7 +260,7 @@ fn parse_claim_names(raw: BTreeMap<ClaimKey, Spanned<String>>, problems: &mut Pr
 pub(super) fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, &'static str> {
     let places = [&raw.file, &raw.env, &raw.credential];
     if places.into_iter().flatten().any(|place| looks_like_a_secret(place)) {
-        return Err("looks like the secret itself: put it into a file, and the path of the file here");
+        return Err("looks like the secret itself: put it into a file, and the path of the file here, from / or ./ on");
     }
     match raw {
         RawSecretSource { file: Some(file), env: None, credential: None } => {
@@ -293,10 +293,9 @@ pub(super) fn parse_secret_source(raw: RawSecretSource) -> Result<SecretSource, 
     }
 }
 
-/// As `keygen` and Metabase make them, and other long runs of digits and letters. A path has slashes.
+/// As `keygen` and Metabase make them, or in base64, or any other that is long and has digits. A path begins with a slash or a dot.
 fn looks_like_a_secret(place: &str) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+=-_".contains(&byte);
-    place.len() >= 32 && place.bytes().all(is_digit) && place.bytes().any(|byte| byte.is_ascii_digit())
+    place.len() >= 32 && !place.starts_with(['/', '.']) && place.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// `unnamed` are the instances whose names are wrong, for which grants are not checked.
