@@ -200,6 +200,8 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
         format!("\"{SECRET}\""),
         format!("{{ value = \"{SECRET}\" }}"),
         format!("{{ file = \"{SECRET}\" }}"),
+        format!("{{ file = \"{SECRET}/qvN7+x=\" }}"),
+        format!("{{ credential = \"{SECRET} !\" }}"),
         format!("{{ env = \"{SECRET}\" }}"),
         format!("{{ credential = \"{SECRET}\" }}"),
         format!("{{ {SECRET} = 1 }}"),
