@@ -10,7 +10,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,8 +31,10 @@ use crate::domain::{secret::PseudonymKey, subject::Subject, time::UnixTime};
 
 /// Records that may wait for the writer. With more, tokens wait for room, and other records are given up and counted.
 const QUEUE: usize = 4096;
-/// How long a token waits for its record where a write may hang, if its caller does, and the end of the service for that of the log.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a token waits for its record where a write may hang: less than callers do, so that they hear of it and try another replica.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of the service waits for that of the log.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
 /// Requests of strangers that are recorded. The attack: whoever reaches the listener, proving nothing or an identity that is none of
 /// the callers', fills the disk, and then no token is issued any more. Those beyond it are counted in the log.
 const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -50,6 +52,7 @@ struct Log {
     queue: mpsc::Sender<Entry>,
     arrived: Arc<Notify>,
     lost: Arc<AtomicU64>,
+    hangs: Arc<AtomicBool>,
     people: People,
     strangers: DefaultDirectRateLimiter,
     patience: Option<Duration>,
@@ -73,7 +76,7 @@ pub enum Entry {
     Record {
         /// A JSON object.
         body: Vec<u8>,
-        /// Told whether it is written; none = nobody waits.
+        /// Told whether it is written; none = nobody waits. Once nobody waits any more, it must not be written: there is no token.
         written: Option<oneshot::Sender<bool>>,
     },
 }
@@ -87,6 +90,8 @@ pub struct Queue {
     pub lost: Arc<AtomicU64>,
     /// Told of each entry once it is in the queue.
     pub arrived: Arc<Notify>,
+    /// Whether the writer does not answer, so that no token is worth waiting.
+    pub hangs: Arc<AtomicBool>,
 }
 
 /// The record of a token could not be written, so the token does not leave.
@@ -120,8 +125,10 @@ impl Audit {
         let lost = Arc::<AtomicU64>::default();
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_AT_ONCE));
         let arrived = Arc::<Notify>::default();
-        let log = Log { queue, arrived: Arc::clone(&arrived), lost: Arc::clone(&lost), people, strangers, patience };
-        (Self { clock, log: Some(log) }, Queue { entries, lost, arrived })
+        let hangs = Arc::<AtomicBool>::default();
+        let ends = Queue { entries, lost: Arc::clone(&lost), arrived: Arc::clone(&arrived), hangs: Arc::clone(&hangs) };
+        let log = Log { queue, arrived, lost, hangs, people, strangers, patience };
+        (Self { clock, log: Some(log) }, ends)
     }
 
     /// The person as records name them; none without a log.
@@ -152,6 +159,9 @@ impl Audit {
     /// It is not, or not in time.
     pub async fn commit(&self, record: Option<Vec<u8>>) -> Result<(), Unavailable> {
         let (Some(log), Some(body)) = (&self.log, record) else { return Ok(()) };
+        if log.hangs.load(Ordering::Relaxed) {
+            return Err(Unavailable);
+        }
         let (written, is_written) = oneshot::channel();
         let commit = async {
             log.queue.send(Entry::Record { body, written: Some(written) }).await.map_err(|_| Unavailable)?;
@@ -194,7 +204,7 @@ impl Audit {
             log.arrived.notify_one();
             missing.await.unwrap_or(0)
         };
-        match timeout(PATIENCE, close).await {
+        match timeout(PATIENCE_AT_THE_END, close).await {
             Ok(0) => Ok(()),
             Ok(missing) => Err(Unclosed::Missing(missing)),
             Err(_) => Err(Unclosed::Hangs),

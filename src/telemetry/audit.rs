@@ -66,6 +66,11 @@ impl AuditMetrics {
         self.failing.set((!is_written).into());
     }
 
+    /// So many records were not written, because whoever waited for them has given up.
+    pub fn given_up(&self, count: u64) {
+        self.failed.inc_by(count);
+    }
+
     /// The writer did not answer in time. Whether that is news.
     #[must_use]
     pub fn hangs(&self) -> bool {

@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -78,21 +78,29 @@ impl Hand {
 pub(super) struct Gatherer {
     arrived: Arc<Notify>,
     gathering: Mutex<Gathering>,
+    watch: Watch,
+}
+
+/// Tells of a write that hangs.
+#[derive(Clone)]
+struct Watch {
     metrics: AuditMetrics,
+    hangs: Arc<AtomicBool>,
 }
 
 struct Gathering {
     entries: mpsc::Receiver<Entry>,
     lost: Arc<AtomicU64>,
     hand: Hand,
-    metrics: AuditMetrics,
+    watch: Watch,
     is_closed: bool,
 }
 
 impl Gatherer {
-    pub(super) fn new(Queue { entries, lost, arrived }: Queue, hand: Hand, metrics: AuditMetrics) -> Self {
-        let gathering = Gathering { entries, lost, hand, metrics: metrics.clone(), is_closed: false };
-        Self { arrived, gathering: Mutex::new(gathering), metrics }
+    pub(super) fn new(Queue { entries, lost, arrived, hangs }: Queue, hand: Hand, metrics: AuditMetrics) -> Self {
+        let watch = Watch { metrics, hangs };
+        let gathering = Gathering { entries, lost, hand, watch: watch.clone(), is_closed: false };
+        Self { arrived, gathering: Mutex::new(gathering), watch }
     }
 
     /// Writes a batch of what waits, if it is worth a write that cannot wait, and nobody is writing. Whether anything was written.
@@ -112,24 +120,28 @@ impl Gatherer {
             // Behind all requests that are ready to bring their records.
             yield_now().await;
             // Whoever has it may be in the midst of a write.
-            patiently(self.gathering.lock(), &self.metrics).await.write_all().await;
+            self.watch.over(self.gathering.lock()).await.write_all().await;
         }
     }
 }
 
-/// Waits for a write, and says so if that takes long: a dead file system or a full pipe tells nobody itself, and whoever waits for a
-/// record may have a deadline that is shorter.
-async fn patiently<T>(write: impl Future<Output = T>, metrics: &AuditMetrics) -> T {
-    let mut write = pin!(write);
-    if let Ok(written) = timeout(PATIENCE, &mut write).await {
-        return written;
+impl Watch {
+    /// Waits for a write, and says so if that takes long: a dead file system or a full pipe tells nobody itself, and whoever waits for a
+    /// record may have a deadline that is shorter.
+    async fn over<T>(&self, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        if let Ok(written) = timeout(PATIENCE, &mut write).await {
+            return written;
+        }
+        self.hangs.store(true, Ordering::Relaxed);
+        if self.metrics.hangs() {
+            tracing::error!("The audit log does not answer: no token leaves until it does");
+        }
+        let written = write.await;
+        self.hangs.store(false, Ordering::Relaxed);
+        tracing::info!("The audit log answers again");
+        written
     }
-    if metrics.hangs() {
-        tracing::error!("The audit log does not answer: no token leaves until it does");
-    }
-    let written = write.await;
-    tracing::info!("The audit log answers again");
-    written
 }
 
 impl Gathering {
@@ -149,12 +161,12 @@ impl Gathering {
     }
 
     async fn begin(&mut self) {
-        patiently(self.hand.write(Batch::default()), &self.metrics).await;
+        self.watch.over(self.hand.write(Batch::default())).await;
     }
 
     async fn write_all(&mut self) {
         while let Some((batch, waiting)) = self.take() {
-            let written = patiently(self.hand.write(batch), &self.metrics).await;
+            let written = self.watch.over(self.hand.write(batch)).await;
             self.tell(waiting, written);
         }
     }
@@ -163,12 +175,14 @@ impl Gathering {
     fn take(&mut self) -> Option<(Batch, Waiting)> {
         let count = self.entries.len().min(MAX_BATCH);
         let (mut bodies, mut written) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut closed = None;
+        let (mut closed, mut given_up) = (None, 0);
         while bodies.len() < MAX_BATCH
             && closed.is_none()
             && let Ok(entry) = self.entries.try_recv()
         {
             match entry {
+                // Whoever does not wait any more has told the caller that there is no token, and the log must not say that there is one.
+                Entry::Record { written: Some(own), .. } if own.is_closed() => given_up += 1,
                 Entry::Record { body, written: own } => {
                     bodies.push(body);
                     written.push(own);
@@ -176,10 +190,11 @@ impl Gathering {
                 Entry::Close(answer) => closed = Some(answer),
             }
         }
+        self.watch.metrics.given_up(given_up);
         if bodies.is_empty() && closed.is_none() {
             return None;
         }
-        self.metrics.in_hand(bodies.len());
+        self.watch.metrics.in_hand(bodies.len());
         let missing = self.lost.swap(0, Ordering::Relaxed);
         let batch = Batch { bodies, missing, closes: closed.is_some() };
         Some((batch, Waiting { written, missing, closed }))
@@ -187,14 +202,14 @@ impl Gathering {
 
     fn tell(&mut self, waiting: Waiting, Written { count, is_marked }: Written) {
         let Waiting { written, missing, closed } = waiting;
-        self.metrics.in_hand(0);
+        self.watch.metrics.in_hand(0);
         let unwritten = written.iter().skip(count).filter(|written| written.is_none()).count();
         let still_missing = if is_marked { 0 } else { missing } + unwritten as u64;
         self.lost.fetch_add(still_missing, Ordering::Relaxed);
         // That of the end comes behind those that were given.
         let is_ended = count > written.len();
         for (index, written) in written.into_iter().enumerate() {
-            // Whoever does not wait any more has told the caller that there is no token.
+            // Who has given up in the midst of the write is on record with a token that has not left.
             let _ = written.map(|written| written.send(index < count));
         }
         if let Some(closed) = closed {
