@@ -76,7 +76,7 @@ impl Plan {
             files.push(key);
         }
         let writable = match config.audit.as_ref().map(|audit| &audit.sink) {
-            Some(AuditSink::File(log)) => log.parent().map(Path::to_owned).into_iter().collect(),
+            Some(AuditSink::File(log)) => folders::of_file(log).into_iter().collect(),
             Some(AuditSink::Stdout | AuditSink::Syslog(_) | AuditSink::UnixDatagram(_)) | None => Vec::new(),
         };
         files.extend(config.accounts.secrets().filter_map(|source| match source {

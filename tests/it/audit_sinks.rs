@@ -46,6 +46,41 @@ async fn a_renamed_and_a_deleted_log_are_opened_anew_and_the_chain_goes_on() {
     assert_eq!(verify(&folder.log()).0, Some(0));
 }
 
+/// The process confines itself to the folders of its files, links resolved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_behind_a_link_is_written() {
+    let (folder, elsewhere) = (Folder::file(), tempfile::tempdir().unwrap());
+    let target = elsewhere.path().join("audit.jsonl");
+    std::os::unix::fs::symlink(&target, folder.log()).unwrap();
+    let served = folder.serve();
+    issue(&served).await.unwrap();
+    stop(served);
+    assert_eq!(of(&records(&target), "token_issued").len(), 1);
+}
+
+/// Or is replaced by one that was torn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_cut_in_the_midst_of_a_record_goes_on_in_a_line_of_its_own() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    for torn in [40, 50] {
+        issue(&served).await.unwrap();
+        let whole = fs::read(folder.log()).unwrap();
+        if torn == 40 {
+            let file = File::options().write(true).open(folder.log()).unwrap();
+            file.set_len(whole.len() as u64 - torn).unwrap();
+        } else {
+            fs::remove_file(folder.log()).unwrap();
+            fs::write(folder.log(), &whole[..whole.len() - 50]).unwrap();
+        }
+        issue(&served).await.unwrap();
+        let records = records(&folder.log());
+        let told: Vec<_> = records.iter().rev().take(3).map(|record| record["event"].as_str().unwrap()).collect();
+        assert_eq!(told, ["token_issued", "log_repaired", "log_continued"]);
+    }
+    stop(served);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_tokens_back() {
     for (form, prefix) in [("unix_datagram", ""), ("syslog", "<86>metabase-token-service[")] {

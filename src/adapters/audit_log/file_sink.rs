@@ -24,7 +24,7 @@ pub(super) struct FileSink {
     len: u64,
     /// Whether something may be behind them.
     is_torn: bool,
-    /// Bytes that were cut off at the start.
+    /// Bytes that are cut off, and the log does not tell it yet.
     cut: u64,
 }
 
@@ -40,7 +40,7 @@ impl FileSink {
         Ok(sink)
     }
 
-    /// Bytes of a torn record that were cut off at the start; none once that is told.
+    /// Bytes of a torn record that are cut off; none once that is told.
     pub(super) const fn cut(&self) -> u64 {
         self.cut
     }
@@ -64,17 +64,26 @@ impl FileSink {
             Some(found) if id(&found) == self.id => {
                 let is_cut = found.len() < self.len;
                 if is_cut {
-                    self.len = found.len();
+                    let (end, _) = End::of(&self.file)?;
+                    self.go_on(end);
                 }
                 Ok(is_cut)
             }
             Some(_) | None => {
-                (self.file, self.id) = open(&self.path, self.is_synced)?;
-                self.len = self.file.metadata()?.len();
-                self.is_torn = false;
+                let (file, id) = open(&self.path, self.is_synced)?;
+                let (end, _) = End::of(&file)?;
+                (self.file, self.id) = (file, id);
+                self.go_on(end);
                 Ok(true)
             }
         }
+    }
+
+    /// What is torn is cut off by the next write.
+    fn go_on(&mut self, End { whole, torn }: End) {
+        self.len = whole;
+        self.is_torn = torn > 0;
+        self.cut += torn;
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -114,21 +123,13 @@ impl FileSink {
 
     /// The last record of the file; a torn one, of a process that died with the machine, is cut off.
     fn resume(&mut self) -> io::Result<Chain> {
-        let len = self.file.metadata()?.len();
-        let begin = len.saturating_sub(MAX_TAIL);
-        let mut tail = Vec::new();
-        self.file.seek(SeekFrom::Start(begin))?;
-        (&self.file).take(MAX_TAIL).read_to_end(&mut tail)?;
-        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let torn = tail.len() - whole;
-        check_owner(&tail)?;
-        self.cut = torn as u64;
-        self.len = len - torn as u64;
-        if torn > 0 {
-            tracing::warn!(bytes = torn, "The audit log ends in the midst of a record, which is cut off");
+        let (end, whole) = End::of(&self.file)?;
+        self.go_on(end);
+        if self.is_torn {
             self.file.set_len(self.len)?;
+            self.is_torn = false;
         }
-        let Some(last) = tail[..whole].split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) else {
+        let Some(last) = whole.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) else {
             return Ok(Chain::default());
         };
         match Chain::read(last) {
@@ -138,6 +139,32 @@ impl FileSink {
                 Ok(Chain::default())
             }
         }
+    }
+}
+
+/// How a file ends.
+struct End {
+    /// Bytes of whole records.
+    whole: u64,
+    /// Bytes behind them.
+    torn: u64,
+}
+
+impl End {
+    /// With the last of the whole records.
+    fn of(mut file: &File) -> io::Result<(Self, Vec<u8>)> {
+        let len = file.metadata()?.len();
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(len.saturating_sub(MAX_TAIL)))?;
+        file.take(MAX_TAIL).read_to_end(&mut tail)?;
+        check_owner(&tail)?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let torn = (tail.len() - whole) as u64;
+        if torn > 0 {
+            tracing::warn!(bytes = torn, "The audit log ends in the midst of a record, which is cut off");
+        }
+        tail.truncate(whole);
+        Ok((Self { whole: len - torn, torn }, tail))
     }
 }
 
@@ -215,7 +242,8 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
     let text = if kind == io::ErrorKind::NotFound {
         format!("the folder {folder} does not exist: create it, or change [audit] sink ({error})")
     } else if kind == io::ErrorKind::PermissionDenied {
-        let way_out = "give it to the user that the service runs as, or change [audit] sink";
+        let way_out = "give it to the user that the service runs as, or change [audit] sink; if the folder was replaced by another \
+                       since the service has started and confined itself to it, restart the service";
         format!("this user can write neither the file nor into its folder {folder}: {way_out} ({error})")
     } else {
         return error;
