@@ -7,11 +7,13 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 
 use crate::domain::{
+    attributes::Attributes,
     claims::Claims,
     policy::Permit,
     secret::SharedSecret,
     time::UnixTime,
     token::{Fingerprint, MAX_TOKEN_BYTES, SignedToken},
+    token_request::TokenRequest,
 };
 
 /// `{"alg":"HS256","typ":"JWT"}` in base64url, and the dot behind it: Metabase accepts no other algorithm.
@@ -55,6 +57,8 @@ pub enum SignError {
     TooLong {
         /// Bytes of the token.
         len: usize,
+        /// Path of the field that takes most of them, with the names of the proto.
+        field: &'static str,
     },
     /// Does not happen with claims that are strings.
     #[error("the claims could not be written as JSON")]
@@ -129,9 +133,18 @@ impl Unsigned {
             0..=MAX_TOKEN_BYTES => {
                 Ok(Self { payload, issue_time: claims.issue_time(), expire_time: claims.expire_time() })
             }
-            len => Err(SignError::TooLong { len }),
+            len => Err(SignError::TooLong { len, field: longest(permit.request()) }),
         }
     }
+}
+
+/// Of the fields that hold many values, the one with most bytes.
+fn longest(request: &TokenRequest) -> &'static str {
+    let groups = request.groups.iter().flatten().map(|group| group.as_str().len()).sum::<usize>();
+    let all = |attributes: &Attributes| attributes.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let of_tenant = request.tenant.as_ref().map_or(0, |tenant| all(&tenant.attributes));
+    let fields = [("tenant.attributes", of_tenant), ("groups.names", groups), ("attributes", all(&request.attributes))];
+    fields.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("attributes", |(field, _)| field)
 }
 
 /// Characters of the token with this payload.

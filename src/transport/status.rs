@@ -34,8 +34,8 @@ pub(super) fn of_issue(error: IssueError) -> Status {
         IssueError::Denied(denial) => denied(&denial),
         IssueError::Invalid(violations) => invalid(violations),
         IssueError::NotAdmitted(not_admitted) => self::not_admitted(not_admitted),
-        IssueError::Sign(error @ SignError::TooLong { .. }) => invalid(vec![Violation {
-            field: "attributes".to_owned(),
+        IssueError::Sign(error @ SignError::TooLong { field, .. }) => invalid(vec![Violation {
+            field: field.to_owned(),
             rule: format!("{error}: send fewer or shorter attributes and groups"),
         }]),
         IssueError::Sign(error @ SignError::Claims) => {

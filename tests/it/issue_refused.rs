@@ -116,6 +116,14 @@ async fn everything_has_a_limit() {
         ("return_to", IssueMetabaseTokenRequest { return_to: Some(format!("/{}", "x".repeat(2048))), ..request() }),
         // Each within its limit, together more than Metabase reads.
         (
+            "groups.names",
+            IssueMetabaseTokenRequest {
+                groups: Some(GroupList { names: (0..90).map(|index| format!("{index}{}", "g".repeat(200))).collect() }),
+                attributes: pair("customer_id", "42"),
+                ..request()
+            },
+        ),
+        (
             "attributes",
             IssueMetabaseTokenRequest {
                 attributes: (0..10).map(|index| (format!("k{index}"), "v".repeat(1000))).collect(),

@@ -124,7 +124,7 @@ async fn a_token_that_would_be_too_long_takes_no_account() {
     let asked = UnverifiedRequest { attributes: attributes.collect(), ..ada() };
     // The account store, which would have refused it, was not asked.
     let refused = use_case.execute(&shop(), "main", asked).await;
-    assert!(matches!(refused, Err(IssueError::Sign(SignError::TooLong { len: 6145.. }))), "{refused:?}");
+    assert!(matches!(refused, Err(IssueError::Sign(SignError::TooLong { len: 6145.., .. }))), "{refused:?}");
 }
 
 #[tokio::test]
