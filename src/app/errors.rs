@@ -40,6 +40,18 @@ pub enum StartError {
     Tls(#[from] TlsError),
 }
 
+impl StartError {
+    /// Whether trying again helps nobody until somebody changes something.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Accounts(_) | Self::Keys(_) | Self::Tracing(_) | Self::Tls(_) => true,
+            Self::Audit(error) => error.is_lasting(),
+            Self::Listen { .. } => false,
+        }
+    }
+}
+
 /// Why the server did not end cleanly.
 #[derive(Debug, Error)]
 pub enum RunError {

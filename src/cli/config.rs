@@ -17,13 +17,21 @@ pub(super) fn check(file: Option<&Path>) -> ExitCode {
         Ok(LoadedFile { config, loaded, .. }) => {
             print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective())
         }
-        Err(errors) => fail(EX_CONFIG, errors),
+        Err(Unusable { errors, is_lasting }) => fail(if is_lasting { EX_CONFIG } else { 1 }, errors),
     }
+}
+
+/// Why a configuration cannot be used.
+pub(super) struct Unusable {
+    /// One a line.
+    pub(super) errors: String,
+    /// Whether trying again helps nobody.
+    is_lasting: bool,
 }
 
 /// The configuration with everything that it names, or every mistake in either, one a line. Of the files that are no secrets, those
 /// faults count that `counts` says.
-pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<LoadedFile, String> {
+pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<LoadedFile, Unusable> {
     let result = load_generation::load_file(file).map_err(|errors| errors.to_string());
     // A secret that cannot be used keeps nobody from looking at the other files.
     let parsed = match &result {
@@ -31,14 +39,15 @@ pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<
         Err(_) => load_generation::read(file).ok().and_then(|text| Config::parse(&text, "").ok()),
     };
     let config = result.as_ref().map_or(parsed.as_ref(), |loaded| Some(&loaded.config));
-    let mut more = String::new();
+    let (mut more, mut is_lasting) = (String::new(), result.is_err());
     for error in config.map(app::check_files).unwrap_or_default().iter().filter(|error| counts(error)) {
+        is_lasting |= error.is_lasting();
         // Writing to a String does not fail.
         let _ = write!(more, "\n{}: {error}", file.display());
     }
     match result {
         Ok(loaded) if more.is_empty() => Ok(loaded),
-        Ok(_) => Err(more.trim_start().to_owned()),
-        Err(errors) => Err(errors + &more),
+        Ok(_) => Err(Unusable { errors: more.trim_start().to_owned(), is_lasting }),
+        Err(errors) => Err(Unusable { errors: errors + &more, is_lasting }),
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     let is_of_the_configuration = |error: &StartError| !matches!(error, StartError::Audit(_));
     let LoadedFile { config, loaded, .. } = match super::config::load(&doctor.config, is_of_the_configuration) {
         Ok(loaded) => loaded,
-        Err(errors) => return unusable(&doctor, &name, &errors),
+        Err(unusable_config) => return unusable(&doctor, &name, &unusable_config.errors),
     };
     if let Some(unknown) = doctor.instance.iter().find(|name| !config.instances.iter().any(|one| one.name() == **name))
     {

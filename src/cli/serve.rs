@@ -97,14 +97,10 @@ async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<Watch
         serve.config.as_ref().filter(|_| !serve.dev).map(|file| format!("{}: ", file.display())).unwrap_or_default();
     let app = match App::bind(config, file, loaded.generation, Arc::new(SystemClock)).await {
         Ok(app) => app,
-        Err(error @ (StartError::Accounts(_) | StartError::Keys(_) | StartError::Tls(_) | StartError::Tracing(_))) => {
-            return fail(EX_CONFIG, format_args!("{name}{error}"));
-        }
-        Err(StartError::Audit(error)) => {
-            let code = if error.is_lasting() { EX_CONFIG } else { 1 };
-            return fail(code, format_args!("{name}{error}"));
-        }
         Err(error @ StartError::Listen { .. }) => return fail(1, error),
+        Err(error) => {
+            return fail(if error.is_lasting() { EX_CONFIG } else { 1 }, format_args!("{name}{error}"));
+        }
     };
     match app.addresses() {
         Ok(addresses) => {
