@@ -27,8 +27,15 @@ const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// The files do not go together.
-    #[error("the certificate and the private key do not go together: {0}")]
-    KeyPair(rustls::Error),
+    #[error("{certificate} and {private_key} do not go together: renew both, or wait for the second of them ({error})")]
+    KeyPair {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of its key.
+        private_key: PathBuf,
+        /// Why.
+        error: rustls::Error,
+    },
     /// Not what it should be.
     #[error("{path}: holds no {what} in PEM form")]
     Pem {
@@ -60,12 +67,16 @@ fn load(files: &TlsFiles, client_certificate_is_optional: bool, metrics: &Metric
     let certificates: Vec<CertificateDer<'static>> = load_pem(&files.certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
         .map_err(|_| TlsError::Pem { path: files.private_key.clone(), what: "private key" })?;
+    let unpaired = |error| {
+        let (certificate, private_key) = (files.certificate.clone(), files.private_key.clone());
+        TlsError::KeyPair { certificate, private_key, error }
+    };
     let mut expiries = BTreeMap::new();
     expiries.extend(certificates.iter().filter_map(expiry).min().map(|first| ("certificate", first)));
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions() // TLS 1.3 and 1.2.
-        .map_err(TlsError::KeyPair)?;
+        .map_err(unpaired)?;
     let builder = match &files.client_ca {
         Some(path) => {
             let authorities: Vec<CertificateDer<'static>> = load_pem(path, "certificate")?;
@@ -79,7 +90,7 @@ fn load(files: &TlsFiles, client_certificate_is_optional: bool, metrics: &Metric
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::KeyPair)?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(unpaired)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session keeps the certificate of its first handshake, past its expiry and past a revocation.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
