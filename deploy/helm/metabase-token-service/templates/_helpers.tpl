@@ -79,6 +79,14 @@ client_crl = "{{ include "mts.tlsDir" $ }}/{{ . }}"
 {{- if regexMatch "(?m)^\\s*(probe_listen|metrics_listen|listen)\\s*=" $v.config.server }}
 {{- fail "config.server: must not set listen, probe_listen or metrics_listen; the chart does, with the values in `ports`" }}
 {{- end }}
+{{- $drain := 0 }}
+{{- range $key, $seconds := dict "announce_delay" "5" "grace_period" "10" }}
+{{- $set := regexFind (printf "(?m)\\b%s\\s*=\\s*\"[0-9]+s\"" $key) $v.config.server }}
+{{- $drain = add $drain (ternary (regexFind "[0-9]+" $set) $seconds (ne $set "") | int) }}
+{{- end }}
+{{- if gt $drain (int $v.drainSeconds) }}
+{{- fail (printf "drainSeconds: must be at least %d, which is announce_delay + grace_period of config.server; a pod that ends earlier is killed in the midst of its drain" $drain) }}
+{{- end }}
 {{- if regexMatch "(?m)^\\s*\\[+\\s*(instances|callers|deny|shadow)\\b" $v.config.server }}
 {{- fail "config.server: [[instances]], [[callers]], [deny] and [shadow] belong in config.policy, whose change restarts no pod" }}
 {{- end }}
