@@ -169,7 +169,7 @@ fn the_configuration_of_the_documentation_is_valid_and_its_files_are_looked_at()
     // A key of another certificate.
     ca.write("server.key", &ca.issue_server(2).key);
     let (code, _, err) = check();
-    assert!(code == EX_CONFIG && err.contains("do not go together"), "{err}");
+    assert!(code == EX_CONFIG && err.contains("server.key do not go together: renew both"), "{err}");
 }
 
 #[test]
