@@ -17,7 +17,7 @@ use crate::{
         rates::RateExceeded,
         signing_key::SignError,
     },
-    domain::{policy::Denial, token_request::Violation},
+    domain::{deny_reason::DenyReason, policy::Denial, token_request::Violation},
 };
 
 /// `google.rpc.ErrorInfo.domain`
@@ -134,12 +134,26 @@ pub(super) fn no_caller() -> Status {
 }
 
 fn denied(denial: &Denial) -> Status {
-    let code = denial.reason.code();
+    let (code, why) = (denial.reason.code(), why_denied(denial.reason));
     if denial.field.is_empty() {
-        return with_reason(Code::PermissionDenied, code, &format!("not permitted: {code}"), HashMap::new());
+        return with_reason(Code::PermissionDenied, code, &format!("not permitted: {code}: {why}"), HashMap::new());
     }
-    let message = format!("not permitted: {code} ({})", denial.field);
+    let message = format!("not permitted: {code} ({}): {why}", denial.field);
     with_reason(Code::PermissionDenied, code, &message, [("field".to_owned(), denial.field.clone())].into())
+}
+
+/// By which key of the configuration, for whoever can change it. What the key says is not the caller's to know.
+fn why_denied(reason: DenyReason) -> String {
+    match (reason.grant_key(), reason) {
+        (Some(key), _) => format!(
+            "the caller's grant does not cover it (`{key}` in [[callers.grants]]); `policy explain` tells whoever runs the service why"
+        ),
+        (None, DenyReason::UnknownCaller) => {
+            "none of the [[callers]] lists the identity that was proven, which the service's log names".to_owned()
+        }
+        (None, DenyReason::NoGrant) => "the caller has no [[callers.grants]] for this instance".to_owned(),
+        (None, _) => "[deny] of the service's configuration lists it".to_owned(),
+    }
 }
 
 fn not_admitted(not_admitted: NotAdmitted) -> Status {

@@ -190,6 +190,7 @@ async fn outside_the_grant_nothing_is_issued() {
     let administrators = IssueMetabaseTokenRequest { groups: group_list(&["Administrators"]), ..request() };
     let status = issue(&mut server, administrators).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "ADMINISTRATORS_NOT_GRANTED"));
+    assert!(status.message().contains("(`allow_administrators` in [[callers.grants]])"), "{status:?}");
 }
 
 #[tokio::test]
