@@ -199,9 +199,10 @@ enum AuditCommand {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Parse and validate a configuration and its secrets, and print it with every default. Exit code: 0 = valid, 78 = not.
+    /// Parse and validate a configuration and its secrets, and print it with every default. Exit code: 0 = valid, 78 = not,
+    /// 1 = valid, but what receives the audit log is away.
     Check {
-        /// Configuration file (TOML).
+        /// Configuration file (TOML); - is standard input.
         file: Option<PathBuf>,
         /// The same.
         #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
@@ -232,7 +233,7 @@ struct Explain {
 
 #[derive(Args, Debug)]
 struct Doctor {
-    /// Configuration file (TOML).
+    /// Configuration file (TOML); - is standard input.
     #[arg(long, value_name = "FILE", env = "METABASE_TOKEN_SERVICE_CONFIG")]
     config: PathBuf,
     /// Examine this instance only; may be repeated.

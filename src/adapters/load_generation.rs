@@ -82,18 +82,33 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
     let config = Config::parse(&text, &name).map_err(LoadError)?;
     stamps.extend(config.secret_files().chain(config.ca_files()));
     stamps.extend(config.candidate.iter().map(|(path, _)| path.as_path()));
-    let mut loaded = load(&config, &name)?;
+    let loaded = load_parsed(&config, &name)?;
+    Ok(LoadedFile { config, loaded, stamps })
+}
+
+/// As [`load_file`], of a text that lies in no file. `name` is what errors call it.
+///
+/// # Errors
+/// Everything that is wrong with it or with a file that it names.
+pub fn load_text(text: &str, name: &str) -> Result<(Config, Loaded), LoadError> {
+    let config = Config::parse(text, name).map_err(LoadError)?;
+    let loaded = load_parsed(&config, name)?;
+    Ok((config, loaded))
+}
+
+fn load_parsed(config: &Config, name: &str) -> Result<Loaded, LoadError> {
+    let mut loaded = load(config, name)?;
     if let Some((path, location)) = &config.candidate {
         match load_candidate(path) {
             Ok(policy) => loaded.generation = loaded.generation.with_candidate(Some(policy)),
             // A candidate decides nothing, so it stops nothing.
             Err(errors) => loaded.warnings.extend(errors.lines().map(|rule| {
-                let (file, location) = (name.clone(), location.clone());
+                let (file, location) = (name.to_owned(), location.clone());
                 ConfigError { file, location, rule: format!("no decision is compared: {rule}") }.to_string()
             })),
         }
     }
-    loaded.warnings.extend(idle_administrators(&config).map(|place| {
+    loaded.warnings.extend(idle_administrators(config).map(|place| {
         format!(
             "{name}: {place}.groups: names Administrators, which no token may without `allow_administrators = true`: set that, or remove \
              the name"
@@ -103,7 +118,7 @@ fn load_once(file: &Path) -> Result<LoadedFile, LoadError> {
         let warning = "no caller can prove who it is, so every request will be refused: configure server.identity";
         loaded.warnings.push(warning.to_owned());
     }
-    Ok(LoadedFile { config, loaded, stamps })
+    Ok(loaded)
 }
 
 /// Grants that name the group of administrators, which has no effect without its switch.

@@ -1,10 +1,10 @@
 //! `config check`, and what it shares with `doctor`.
 
-use std::{fmt::Write as _, path::Path, process::ExitCode};
+use std::{fmt::Write as _, io, path::Path, process::ExitCode};
 
 use super::{EX_CONFIG, NO_FILE, fail, prefix_lines, print};
 use crate::{
-    adapters::load_generation::{self, LoadedFile},
+    adapters::load_generation::{self, Loaded, LoadedFile},
     app::{self, StartError},
     config::Config,
 };
@@ -14,9 +14,7 @@ pub(super) fn check(file: Option<&Path>) -> ExitCode {
         return fail(2, format_args!("config check takes a configuration: FILE, {NO_FILE}"));
     };
     match load(file, |_| true) {
-        Ok(LoadedFile { config, loaded, .. }) => {
-            print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective())
-        }
+        Ok((config, loaded)) => print(prefix_lines("# warning: ", &loaded.warnings) + &config.effective()),
         Err(Unusable { errors, is_lasting }) => fail(if is_lasting { EX_CONFIG } else { 1 }, errors),
     }
 }
@@ -29,16 +27,25 @@ pub(super) struct Unusable {
     is_lasting: bool,
 }
 
-/// The configuration with everything that it names, or every mistake in either, one a line. Of the files that are no secrets, those
+/// The configuration, `-` being standard input, with everything that it names, or every mistake in either, one a line. Of the files that are no secrets, those
 /// faults count that `counts` says.
-pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<LoadedFile, Unusable> {
-    let result = load_generation::load_file(file).map_err(|errors| errors.to_string());
+pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<(Config, Loaded), Unusable> {
+    let mut text = None;
+    let result = if file == Path::new("-") {
+        match io::read_to_string(io::stdin()) {
+            Ok(all) => load_generation::load_text(text.insert(all), "-").map_err(|errors| errors.to_string()),
+            Err(error) => Err(format!("-: standard input cannot be read: {error}")),
+        }
+    } else {
+        let loaded = load_generation::load_file(file).map(|LoadedFile { config, loaded, .. }| (config, loaded));
+        loaded.map_err(|errors| errors.to_string())
+    };
     // A secret that cannot be used keeps nobody from looking at the other files.
     let parsed = match &result {
         Ok(_) => None,
-        Err(_) => load_generation::read(file).ok().and_then(|text| Config::parse(&text, "").ok()),
+        Err(_) => text.or_else(|| load_generation::read(file).ok()).and_then(|text| Config::parse(&text, "").ok()),
     };
-    let config = result.as_ref().map_or(parsed.as_ref(), |loaded| Some(&loaded.config));
+    let config = result.as_ref().map_or(parsed.as_ref(), |(config, _)| Some(config));
     let (mut more, mut is_lasting) = (String::new(), result.is_err());
     for error in config.map(app::check_files).unwrap_or_default().iter().filter(|error| counts(error)) {
         is_lasting |= error.is_lasting();

@@ -8,9 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Doctor, EX_CONFIG, print};
 use crate::{
-    adapters::{
-        account_store, audit_log, clock::SystemClock, environment, load_generation::LoadedFile, secret_sources,
-    },
+    adapters::{account_store, audit_log, clock::SystemClock, environment, secret_sources},
     app::StartError,
     application::{
         audit::Audit,
@@ -39,7 +37,7 @@ pub(super) async fn run(doctor: Doctor) -> ExitCode {
     let name = doctor.config.display().to_string();
     // The audit log is a check of its own.
     let is_of_the_configuration = |error: &StartError| !matches!(error, StartError::Audit(_));
-    let LoadedFile { config, loaded, .. } = match super::config::load(&doctor.config, is_of_the_configuration) {
+    let (config, loaded) = match super::config::load(&doctor.config, is_of_the_configuration) {
         Ok(loaded) => loaded,
         Err(unusable_config) => return unusable(&doctor, &name, &unusable_config.errors),
     };

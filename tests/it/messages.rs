@@ -1,6 +1,6 @@
 //! What somebody reads who has made a mistake: it names the thing, the rule and the way out.
 
-use std::fs;
+use std::{fs, io::Write as _, process::Stdio};
 
 use crate::{
     harness::{CONFIG, SECRET, Served, config_dir, outcome, program, run},
@@ -112,6 +112,18 @@ fn config_check_takes_its_file_as_serve_does() {
     assert!(code == Some(2) && err.contains("choose one"), "{err}");
     let (code, _, err) = outcome(&run(&mut program(&check)));
     assert!(code == Some(2) && err.contains("or the path in METABASE_TOKEN_SERVICE_CONFIG"), "{err}");
+    // As in a pod, where the next configuration is not a file yet.
+    let text = fs::read_to_string(file).unwrap();
+    for (text, expected, told) in [
+        (text.clone(), Some(0), ""),
+        (text.replace(dir.path().to_str().unwrap(), "/nowhere"), Some(78), "-:"),
+        (format!("x = 1\n{text}"), Some(78), "-:1: x: unknown field"),
+    ] {
+        let mut child = program(&["config", "check", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let (code, _, err) = outcome(&child.wait_with_output().unwrap());
+        assert!(code == expected && err.contains(told), "{err}");
+    }
 }
 
 #[test]
