@@ -33,6 +33,9 @@ class ServerProcess:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """More variables."""
 
+    listen: str = "127.0.0.1:0"
+    """Where to listen for gRPC."""
+
     printed: list[str] = field(default_factory=list)
     """Lines of standard output up to `ready`."""
 
@@ -41,7 +44,7 @@ class ServerProcess:
         source = ["--config", self.config] if self.config else ["--dev"]
         with self.errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [*self.prefix, self.binary, "serve", *source, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
+                [*self.prefix, self.binary, "serve", *source, "--listen", self.listen, "--metrics-listen", "127.0.0.1:0"],
                 env=kept | {"METABASE_JWT_SHARED_SECRET": self.secret, "METABASE_URL": METABASE_URL}
                 | self.environment,
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,8 @@
 """A Python backend with stubs that it generated from our .proto, and nothing else of ours."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -52,6 +54,18 @@ def test_a_token_is_issued_and_judged(service: stubs.MetabaseTokenServiceStub, s
     assert judged.exchange_deadline == issued.exchange_deadline
     assert judged.token_fingerprint == issued.token_fingerprint
     assert not judged.warnings
+
+
+def test_a_unix_socket_takes_an_authority_from_the_client(secret: str, tmp_path: Path) -> None:
+    # README.md: grpcio would name the path of the socket there, which no authority is.
+    binary, socket = Path(os.environ["METABASE_TOKEN_SERVICE_BIN"]), f"unix:{tmp_path}/mts.sock"
+    options = [("grpc.default_authority", "localhost")]
+    with (
+        ServerProcess(binary, secret, tmp_path / "stderr", listen=socket),
+        grpc.insecure_channel(socket, options) as channel,
+    ):
+        service = stubs.MetabaseTokenServiceStub(channel)
+        assert service.IssueMetabaseToken(pb.IssueMetabaseTokenRequest(user=ADA), timeout=DEADLINE_SECONDS).jwt
 
 
 @pytest.mark.parametrize("groups", [None, pb.GroupList()], ids=["absent", "empty"])
