@@ -71,6 +71,12 @@ impl AuditMetrics {
         self.failed.inc_by(count);
     }
 
+    /// Whether records cannot be written.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.get() != 0
+    }
+
     /// The writer did not answer in time. Whether that is news.
     #[must_use]
     pub fn hangs(&self) -> bool {

@@ -103,6 +103,7 @@ async fn records_go_to_a_socket_and_to_syslog_and_a_receiver_that_is_gone_keeps_
         assert_eq!(issue(&served).await.unwrap_err().code(), Code::Unavailable);
         let receiver = UnixDatagram::bind(folder.log()).unwrap();
         issue(&served).await.unwrap();
+        assert_eq!(receive(&receiver)["event"], "log_resumed");
         assert_eq!(receive(&receiver)["event"], "token_issued");
     }
 }

@@ -202,6 +202,26 @@ async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
     assert_eq!(verify(&folder.log()).0, Some(0));
 }
 
+/// Whoever has mended it looks whether the alert ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_can_be_written_again_says_so_although_nobody_asks() {
+    let folder = Folder::file();
+    let served = folder.serve();
+    fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
+    fs::create_dir(folder.log()).unwrap();
+    issue(&served).await.unwrap_err();
+    let failing = async |value: u8| {
+        let line = format!("metabase_token_service_audit_failing {value}\n");
+        until(&line, async || get_blocking(served.metrics_address(), "/metrics").contains(&line)).await;
+    };
+    failing(1).await;
+    fs::remove_dir(folder.log()).unwrap();
+    failing(0).await;
+    let told: Vec<_> = records(&folder.log()).into_iter().map(|record| record["event"].clone()).collect();
+    assert_eq!(told, ["log_continued", "log_resumed"]);
+    stop(served);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_of_another_process_is_not_written() {
     let folder = Folder::file();

@@ -28,6 +28,8 @@ use crate::{
 const MAX_BATCH: usize = 512;
 /// After this, a write counts as one that hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a log that cannot be written is left alone if nothing is recorded.
+const RETRY: Duration = Duration::from_secs(5);
 /// Fewer are left for the task, which gathers those of other connections, too: a write for each record takes longer than that.
 const MIN_SETTLED: usize = 4;
 
@@ -113,7 +115,13 @@ impl Gatherer {
         // The log begins with the process, and not with its first decision.
         self.gathering.lock().await.begin().await;
         while !self.gathering.lock().await.is_closed {
-            self.arrived.notified().await;
+            if !self.watch.metrics.is_failing() {
+                self.arrived.notified().await;
+            } else if timeout(RETRY, self.arrived.notified()).await.is_err() {
+                // Nobody asks, and whoever has mended the log is to see it.
+                self.watch.over(self.gathering.lock()).await.begin().await;
+                continue;
+            }
             if self.gathering.try_lock().is_ok_and(|gathering| gathering.entries.is_empty()) {
                 continue;
             }
@@ -160,6 +168,7 @@ impl Gathering {
         false
     }
 
+    /// Writes what the log says of itself, if there is something.
     async fn begin(&mut self) {
         self.watch.over(self.hand.write(Batch::default())).await;
     }

@@ -120,6 +120,9 @@ impl Writer {
         {
             own.push(self.event("log_repaired", Some(("cut_bytes", cut.into()))));
         }
+        if self.is_failing {
+            own.push(self.event("log_resumed", None));
+        }
         if missing > 0 {
             own.push(self.event("records_lost", Some(("count", missing.into()))));
         }
