@@ -40,6 +40,12 @@ fn metric_of(metrics: &str, name: &str) -> usize {
     metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
 }
 
+/// Waits until the metric of the alert has the value.
+async fn is_failing(metrics: &str, value: u8) {
+    let line = format!("metabase_token_service_audit_failing {value}\n");
+    until(&line, async || get_blocking(metrics, "/metrics").contains(&line)).await;
+}
+
 const TO_STDOUT: &str = "sink = \"stdout\"\nsubject = \"plain\"";
 
 type Client = MetabaseTokenServiceClient<Channel>;
@@ -78,11 +84,7 @@ async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
     for _ in 0..5 {
         assert!(issue().await.is_err());
     }
-    let failing = async |value: u8| {
-        let line = format!("metabase_token_service_audit_failing {value}\n");
-        until(&line, async || get_blocking(&metrics, "/metrics").contains(&line)).await;
-    };
-    failing(1).await;
+    is_failing(&metrics, 1).await;
     let waiting = || metric_of(&get_blocking(&metrics, "/metrics"), "metabase_token_service_audit_queue ");
     let before = waiting();
     assert!(before > 0);
@@ -93,7 +95,7 @@ async fn a_log_that_hangs_is_told_of_however_little_time_callers_have() {
         let mut text = String::new();
         records.read_to_string(&mut text).map(|_| text)
     });
-    failing(0).await;
+    is_failing(&metrics, 0).await;
     until("a token", async || issue().await.is_ok()).await;
     assert_eq!(waiting(), 0);
     assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
@@ -207,16 +209,14 @@ async fn a_log_that_cannot_be_written_keeps_tokens_back_until_it_can() {
 async fn a_log_that_can_be_written_again_says_so_although_nobody_asks() {
     let folder = Folder::file();
     let served = folder.serve();
+    // Once this is answered, the log has been opened.
+    issue(&served).await.unwrap();
     fs::rename(folder.log(), folder.0.path().join("audit.jsonl.1")).unwrap();
     fs::create_dir(folder.log()).unwrap();
     issue(&served).await.unwrap_err();
-    let failing = async |value: u8| {
-        let line = format!("metabase_token_service_audit_failing {value}\n");
-        until(&line, async || get_blocking(served.metrics_address(), "/metrics").contains(&line)).await;
-    };
-    failing(1).await;
+    is_failing(served.metrics_address(), 1).await;
     fs::remove_dir(folder.log()).unwrap();
-    failing(0).await;
+    is_failing(served.metrics_address(), 0).await;
     let told: Vec<_> = records(&folder.log()).into_iter().map(|record| record["event"].clone()).collect();
     assert_eq!(told, ["log_continued", "log_resumed"]);
     stop(served);
