@@ -79,6 +79,14 @@ impl FileSink {
         }
     }
 
+    fn cut_off(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.len)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
     /// What is torn is cut off by the next write.
     fn go_on(&mut self, End { whole, torn }: End) {
         self.len = whole;
@@ -102,10 +110,7 @@ impl FileSink {
     /// None is written.
     pub(super) fn write(&mut self, lines: &Lines) -> io::Result<()> {
         let text = lines.text();
-        if self.is_torn {
-            self.file.set_len(self.len)?;
-            self.is_torn = false;
-        }
+        self.cut_off()?;
         let written =
             self.file.write_all(text).and_then(|()| if self.is_synced { self.file.sync_data() } else { Ok(()) });
         match written {
@@ -125,10 +130,7 @@ impl FileSink {
     fn resume(&mut self) -> io::Result<Chain> {
         let (end, whole) = End::of(&self.file)?;
         self.go_on(end);
-        if self.is_torn {
-            self.file.set_len(self.len)?;
-            self.is_torn = false;
-        }
+        self.cut_off()?;
         let Some(last) = whole.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) else {
             return Ok(Chain::default());
         };
@@ -152,12 +154,9 @@ struct End {
 
 impl End {
     /// With the last of the whole records.
-    fn of(mut file: &File) -> io::Result<(Self, Vec<u8>)> {
+    fn of(file: &File) -> io::Result<(Self, Vec<u8>)> {
         let len = file.metadata()?.len();
-        let mut tail = Vec::new();
-        file.seek(SeekFrom::Start(len.saturating_sub(MAX_TAIL)))?;
-        file.take(MAX_TAIL).read_to_end(&mut tail)?;
-        check_owner(&tail)?;
+        let mut tail = own_tail(file, len)?;
         let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let torn = (tail.len() - whole) as u64;
         if torn > 0 {
@@ -203,11 +202,8 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
         Ok(found) => {
             let mut options = OpenOptions::new();
             let file = options.read(true).append(true).custom_flags(libc::O_NONBLOCK).open(path);
-            let mut file = file.map_err(|error| explain(path, error))?;
-            let mut tail = Vec::new();
-            file.seek(SeekFrom::Start(found.len().saturating_sub(MAX_TAIL)))?;
-            file.take(MAX_TAIL).read_to_end(&mut tail)?;
-            check_owner(&tail)
+            let file = file.map_err(|error| explain(path, error))?;
+            own_tail(&file, found.len()).map(drop)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && folder(path).is_dir() => {
             let needed = Access::WRITE_OK | Access::EXEC_OK;
@@ -218,14 +214,18 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A mistyped path: nothing of somebody else's file is cut off, and nothing is written into it.
-fn check_owner(tail: &[u8]) -> io::Result<()> {
+/// The end of a file of so many bytes, if it is an audit log's. A mistyped path: nothing of somebody else's file is cut off, and nothing
+/// is written into it.
+fn own_tail(mut file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(len.saturating_sub(MAX_TAIL)))?;
+    file.take(MAX_TAIL).read_to_end(&mut tail)?;
     let last_line = tail.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
     if last_line.is_some_and(|line| !line.starts_with(b"{")) {
         let error = "is no audit log: its last line is no record; name another file, or move it away";
         return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }
-    Ok(())
+    Ok(tail)
 }
 
 fn not_a_file() -> io::Error {

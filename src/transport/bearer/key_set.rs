@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
+    jwk::{Jwk, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -79,9 +79,6 @@ impl Key {
         let jwk: Jwk = serde_json::from_value(key).map_err(|error| error.to_string())?;
         if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
             return Ok(None);
-        }
-        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return Err("it is symmetric".to_owned());
         }
         let verifying = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
         let algorithm = jwk.common.key_algorithm.map(|name| {
