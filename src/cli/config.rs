@@ -27,8 +27,8 @@ pub(super) struct Unusable {
     is_lasting: bool,
 }
 
-/// The configuration, `-` being standard input, with everything that it names, or every mistake in either, one a line. Of the files that are no secrets, those
-/// faults count that `counts` says.
+/// The configuration, `-` being standard input, with everything that it names, or every mistake in either, one a line. Of the files that
+/// are no secrets, those faults count that `counts` says.
 pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<(Config, Loaded), Unusable> {
     let mut text = None;
     let result = if file == Path::new("-") {
