@@ -55,13 +55,13 @@ async fn one_of_two_people_wins_on_every_replica_every_time() {
     }
     // The keys are those that docs/accounts.md shows, and hold nothing but hashes.
     let keys = redis.cli(&["KEYS", "*"]);
-    assert_eq!(
-        keys.lines().filter(|key| key.starts_with("mts:account:2:") && key.len() == 46).count(),
-        ADDRESSES,
-        "{keys}"
-    );
-    let key = keys.lines().next().unwrap();
-    assert_eq!((redis.cli(&["TYPE", key]), redis.cli(&["STRLEN", key])), ("string".to_owned(), "32".to_owned()));
-    let lives: i64 = redis.cli(&["TTL", key]).parse().unwrap();
-    assert!((86_000..=86_400).contains(&lives), "{lives}");
+    let lives = |key: &str| redis.cli(&["TTL", key]).parse::<i64>().unwrap();
+    // What the replicas asked at their start, of accounts that nobody has, is gone after a second, which may not be over.
+    let keys: Vec<_> = keys.lines().filter(|key| lives(key) > 1).collect();
+    assert_eq!(keys.len(), ADDRESSES, "{keys:?}");
+    for key in keys {
+        assert!(key.starts_with("mts:account:2:") && key.len() == 46, "{key}");
+        assert_eq!((redis.cli(&["TYPE", key]), redis.cli(&["STRLEN", key])), ("string".to_owned(), "32".to_owned()));
+        assert!((86_000..=86_400).contains(&lives(key)), "{key}: {}", lives(key));
+    }
 }
