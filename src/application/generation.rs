@@ -1,9 +1,10 @@
 //! Everything that decides about a token, as one immutable value: instances, keys and policy that belong together.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use hashbrown::HashMap;
 use tokio::sync::watch;
 
 use super::{

@@ -1,11 +1,12 @@
 //! Holds callers to the rates that their grants name.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
 };
+use hashbrown::HashMap;
 
 use crate::domain::{caller::CallerName, grant::Rate, instance::InstanceName, policy::Policy};
 

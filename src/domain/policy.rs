@@ -1,9 +1,8 @@
 //! Who may issue what. `Policy::decide` is pure, and the only maker of a `Permit`.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     attributes,

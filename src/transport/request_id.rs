@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand;
-use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Metadata of requests and answers.
@@ -23,7 +22,7 @@ impl Default for RequestIds {
         let mut process = [0; 8];
         // Without randomness, replicas make the same; nothing but a search suffers.
         let _ = rand::fill(&mut process);
-        Self { process: HEXLOWER.encode(&process), next: AtomicU64::new(1) }
+        Self { process: const_hex::encode(process), next: AtomicU64::new(1) }
     }
 }
 

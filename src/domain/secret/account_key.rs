@@ -105,7 +105,7 @@ mod tests {
     /// With another hash nobody would be found in a store. Computed from docs/accounts.md by the library of Python.
     #[test]
     fn the_hashes_are_the_documented_ones() {
-        let hex = |hash: [u8; AccountKey::LEN]| data_encoding::HEXLOWER.encode(&hash);
+        let hex = |hash: [u8; AccountKey::LEN]| const_hex::encode(hash);
         assert_eq!(hex(key().account(&["main", "shop", "ada@example.com"])), "1f7b1bbeb0baf69efbf4bb4bac7a4662");
         assert_eq!(hex(key().person(&["shop", "7"])), "649b433a9cc2c185cdb75dbd9c40977f");
     }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::LazyLock};
 
 use aws_lc_rs::digest;
-use data_encoding::HEXLOWER;
+use const_hex::Buffer;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 
 use super::connect::Connection;
@@ -79,7 +79,7 @@ static SCRIPT: LazyLock<(String, String)> = LazyLock::new(|| {
     let text = LUA.replace("SPAN_SECONDS", &Tokens::SPAN_SECONDS.to_string()).replace("SPANS", &spans);
     let text = text.replace("BYTES", &VALUE_BYTES.to_string());
     let sha = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    (text, HEXLOWER.encode(sha.as_ref()))
+    (text, const_hex::encode(sha))
 });
 
 /// What Redis is asked.
@@ -180,7 +180,7 @@ fn command(name: &str, script: &str, questions: &[Question], rules: AccountRules
 pub(super) fn write_key(account: AccountId, key: &mut String) {
     key.clear();
     key.push_str(PREFIX);
-    HEXLOWER.encode_append(account.as_bytes(), key);
+    key.push_str(Buffer::<_>::new().format(account.as_bytes()));
 }
 
 /// Asks about an account that nobody has, and that is free again after a second, for two people, to see whether Redis answers questions:
