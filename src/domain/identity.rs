@@ -1,13 +1,13 @@
 //! What a caller can prove about itself: a SPIFFE ID, a DNS name, or a Kubernetes service account.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::subject::is_label;
 
-/// A proven name of a workload. How it was proven is the caller's [`super::caller::Proof`].
+/// A proven name of a workload, whose text all clones share: each request has some. How it was proven is the caller's [`super::caller::Proof`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
     /// A DNS name, in lower case.
@@ -18,19 +18,26 @@ pub enum Identity {
     Spiffe(SpiffeId),
 }
 
+impl Identity {
+    /// The name as it was proven.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Dns(DnsName(name)) | Self::ServiceAccount(ServiceAccount(name)) => name,
+            Self::Spiffe(id) => id.as_str(),
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) => name.fmt(f),
-            Self::ServiceAccount(account) => account.fmt(f),
-            Self::Spiffe(id) => id.fmt(f),
-        }
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for Identity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -65,14 +72,14 @@ pub enum InvalidIdentity {
 
 /// A DNS name in lower case: labels of letters, digits and inner hyphens, at most 253 characters. No wildcard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DnsName(String);
+pub struct DnsName(Arc<str>);
 
 impl FromStr for DnsName {
     type Err = InvalidIdentity;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() <= 253 && text.split('.').all(|label| label.len() <= 63 && is_label(label)) {
-            Ok(Self(text.to_ascii_lowercase()))
+            Ok(Self(text.to_ascii_lowercase().into()))
         } else {
             Err(InvalidIdentity::Dns)
         }
@@ -89,7 +96,7 @@ const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// A Kubernetes service account, as the subject of its tokens names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceAccount(String);
+pub struct ServiceAccount(Arc<str>);
 
 impl FromStr for ServiceAccount {
     type Err = InvalidIdentity;
@@ -103,7 +110,7 @@ impl FromStr for ServiceAccount {
                     && name.split('.').all(is_label)
                     && !text.bytes().any(|byte| byte.is_ascii_uppercase()) =>
             {
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
             Some(_) | None => Err(InvalidIdentity::ServiceAccount),
         }
@@ -121,7 +128,7 @@ const SPIFFE_SCHEME: &str = "spiffe://";
 /// The SPIFFE ID of a workload: `spiffe://<trust domain>/<path>` (SPIFFE ID specification, section 2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
-    uri: String,
+    uri: Arc<str>,
     path_at: usize,
 }
 
@@ -160,7 +167,7 @@ impl FromStr for SpiffeId {
         if !path.split('/').all(is_path_segment) {
             return Err(InvalidSpiffeId::PathSegment);
         }
-        Ok(Self { uri: uri.to_owned(), path_at: SPIFFE_SCHEME.len() + trust_domain.len() })
+        Ok(Self { uri: uri.into(), path_at: SPIFFE_SCHEME.len() + trust_domain.len() })
     }
 }
 
