@@ -4,6 +4,7 @@
 //! adapter's.
 
 mod event;
+mod record;
 mod settle;
 
 use std::{
@@ -22,8 +23,10 @@ use tokio::{
     time::timeout,
 };
 
+use self::event::Name;
 pub use self::{
-    event::{Asked, By, Event, Grant, Person, time},
+    event::{Asked, By, Event, Grant, Person},
+    record::{Record, time},
     settle::Settle,
 };
 use super::Clock;
@@ -74,8 +77,8 @@ pub enum Entry {
     Close(oneshot::Sender<u64>),
     /// Write it.
     Record {
-        /// A JSON object.
-        body: Vec<u8>,
+        /// What.
+        record: Record,
         /// Told whether it is written; none = nobody waits. Once nobody waits any more, it must not be written: there is no token.
         written: Option<oneshot::Sender<bool>>,
     },
@@ -149,22 +152,22 @@ impl Audit {
 
     /// The record of an event of this time, for [`Audit::commit`]; none without a log.
     #[must_use]
-    pub fn record<'a>(&self, time: UnixTime, event: impl FnOnce() -> Event<'a>) -> Option<Vec<u8>> {
-        self.log.as_ref().map(|_| event().to_json(time))
+    pub fn record<'a>(&self, time: UnixTime, event: impl FnOnce() -> Event<'a>) -> Option<Record> {
+        self.log.as_ref().map(|_| Record::new(&event(), time))
     }
 
     /// Returns once `record` is written as durably as is configured.
     ///
     /// # Errors
     /// It is not, or not in time.
-    pub async fn commit(&self, record: Option<Vec<u8>>) -> Result<(), Unavailable> {
-        let (Some(log), Some(body)) = (&self.log, record) else { return Ok(()) };
+    pub async fn commit(&self, record: Option<Record>) -> Result<(), Unavailable> {
+        let (Some(log), Some(record)) = (&self.log, record) else { return Ok(()) };
         if log.hangs.load(Ordering::Relaxed) {
             return Err(Unavailable);
         }
         let (written, is_written) = oneshot::channel();
         let commit = async {
-            log.queue.send(Entry::Record { body, written: Some(written) }).await.map_err(|_| Unavailable)?;
+            log.queue.send(Entry::Record { record, written: Some(written) }).await.map_err(|_| Unavailable)?;
             log.arrived.notify_one();
             if is_written.await == Ok(true) { Ok(()) } else { Err(Unavailable) }
         };
@@ -182,8 +185,8 @@ impl Audit {
             log.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let body = event.to_json(self.clock.now());
-        match log.queue.try_send(Entry::Record { body, written: None }) {
+        let record = Record::new(event, self.clock.now());
+        match log.queue.try_send(Entry::Record { record, written: None }) {
             Ok(()) => log.arrived.notify_one(),
             Err(_) => drop(log.lost.fetch_add(1, Ordering::Relaxed)),
         }
@@ -213,10 +216,10 @@ impl Audit {
 }
 
 impl People {
-    fn name(&self, kind: &str, text: &str) -> String {
+    fn name(&self, kind: &str, text: &str) -> Name {
         match self {
-            Self::Plain => text.to_owned(),
-            Self::Hashed(key) => key.pseudonym(kind, text),
+            Self::Plain => Name::Plain(text.to_owned()),
+            Self::Hashed(key) => Name::Hashed(key.pseudonym(kind, text)),
         }
     }
 }

@@ -193,7 +193,7 @@ impl IssueToken {
         unsigned: &Unsigned,
         warnings: Warnings,
         now: UnixTime,
-    ) -> (IssuedToken, Option<Vec<u8>>) {
+    ) -> (IssuedToken, Option<audit::Record>) {
         let Permitted { found, permit, by, person, number } = permitted;
         let (which, key) = found.keys.signing();
         let Signed { token, issue_time, expire_time } = key.sign_prepared(unsigned);

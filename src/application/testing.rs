@@ -8,7 +8,7 @@ use std::{
 use super::{
     Clock,
     agreement::Keys,
-    audit::{Audit, Entry, PATIENCE, People, Queue},
+    audit::{Audit, Entry, PATIENCE, People, Queue, time},
     generation::{Generation, Generations, InstanceWithKey},
     live::LiveInstance,
     metabase::{Answer, BoxFuture, Http, Method, Request, Unreachable},
@@ -117,11 +117,13 @@ pub(crate) async fn recorded<T>(queue: &mut Queue, work: impl Future<Output = T>
 
 fn write(entry: Entry) -> Option<serde_json::Value> {
     match entry {
-        Entry::Record { body, written } => {
+        Entry::Record { record, written } => {
             if let Some(written) = written {
                 written.send(true).unwrap();
             }
-            Some(serde_json::from_slice(&body).unwrap())
+            let mut event: serde_json::Value = serde_json::from_slice(&record.event).unwrap();
+            event["time"] = time(record.time).to_string().into();
+            Some(event)
         }
         Entry::Close(_) => None,
     }

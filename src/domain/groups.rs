@@ -1,5 +1,6 @@
 //! Metabase groups, and the one that must never be given by accident.
 
+use serde::Serialize;
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::text::{self, InvalidText};
@@ -10,7 +11,7 @@ pub const MAX_GROUPS: usize = 100;
 pub const MAX_GROUP_CHARS: usize = 254;
 
 /// The name of a Metabase group, as Metabase matches it: exactly, with regard to case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Group(String);
 
 impl Group {

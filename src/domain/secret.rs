@@ -15,7 +15,7 @@ pub use self::{
     account_key::AccountKey,
     look_alikes::LookAlike,
     password::{Password, UnusablePassword},
-    pseudonym::PseudonymKey,
+    pseudonym::{Pseudonym, PseudonymKey},
 };
 
 /// HMAC key shared with one Metabase instance (Metabase: "JWT shared secret"). The key is the bytes as they are:

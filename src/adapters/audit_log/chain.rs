@@ -1,10 +1,13 @@
 //! The hash chain: every record holds its number, the hash of the record before it, and the hash of itself, so that nobody changes,
 //! removes or moves a record in the midst of the log unseen.
 
-use std::io::Write as _;
-
 use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use const_hex::Buffer;
+
+use crate::{
+    application::audit::{Record, time},
+    domain::time::UnixTime,
+};
 
 /// The last record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(super) type Hash = [u8; 32];
 pub(super) struct Lines {
     text: Vec<u8>,
     ends: Vec<End>,
+    /// Of the last record, and as it is written: that of the next one is mostly the same.
+    time: Option<(UnixTime, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,13 @@ impl Lines {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
+    }
+
+    fn put_time(&mut self, at: UnixTime) {
+        if self.time.as_ref().is_none_or(|last| last.0 != at) {
+            self.time = Some((at, time(at).to_string()));
+        }
+        self.text.extend_from_slice(self.time.as_ref().map_or("", |time| &time.1).as_bytes());
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -70,19 +82,25 @@ impl Lines {
 const SEAL_LEN: usize = 9 + 64 + 2;
 
 impl Chain {
-    /// Puts the JSON object `body` behind `lines` as the next record.
-    pub(super) fn append(&mut self, body: &[u8], lines: &mut Lines) {
+    /// Puts `record` behind `lines` as the next one.
+    pub(super) fn append(&mut self, record: &Record, lines: &mut Lines) {
         let number = self.number + 1;
-        let Lines { text, ends } = lines;
-        let begin = text.len();
-        text.extend_from_slice(body.strip_suffix(b"}").unwrap_or(body));
+        let (begin, mut digits) = (lines.text.len(), Buffer::<{ size_of::<Hash>() }>::new());
+        lines.text.extend_from_slice(b"{\"time\":\"");
+        lines.put_time(record.time);
+        let Lines { text, ends, .. } = lines;
+        text.extend_from_slice(b"\",");
+        let members = record.event.strip_prefix(b"{").and_then(|event| event.strip_suffix(b"}"));
+        text.extend_from_slice(members.unwrap_or(b"\"event\":\"unreadable\""));
+        text.extend_from_slice(b",\"seq\":");
         // Writing to a Vec does not fail.
-        let _ = write!(text, ",\"seq\":{number},\"prev\":\"");
-        text.extend_from_slice(&digits(&self.hash));
+        let _ = serde_json::to_writer(&mut *text, &number);
+        text.extend_from_slice(b",\"prev\":\"");
+        text.extend_from_slice(digits.format(&self.hash).as_bytes());
         text.push(b'"');
         let hash = sha256(&text[begin..]);
         text.extend_from_slice(b",\"hash\":\"");
-        text.extend_from_slice(&digits(&hash));
+        text.extend_from_slice(digits.format(&hash).as_bytes());
         text.extend_from_slice(b"\"}\n");
         *self = Self { number, hash };
         ends.push(End { len: text.len(), chain: *self });
@@ -116,19 +134,12 @@ fn sha256(bytes: &[u8]) -> Hash {
     hash
 }
 
-/// In hexadecimal.
-fn digits(hash: &Hash) -> [u8; 64] {
-    let mut digits = [0; 64];
-    HEXLOWER.encode_mut(hash, &mut digits);
-    digits
-}
-
 pub(super) fn hex(hash: &Hash) -> String {
-    HEXLOWER.encode(hash)
+    const_hex::encode(hash)
 }
 
 fn from_hex(text: &str) -> Option<Hash> {
-    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
+    const_hex::decode_to_array(text).ok()
 }
 
 #[cfg(test)]
@@ -144,10 +155,11 @@ mod tests {
     fn a_record_is_read_back_and_one_that_none_can_follow_is_none() {
         let mut chain = Chain::default();
         let mut lines = Lines::default();
-        chain.append(br#"{"event":"log_opened"}"#, &mut lines);
+        let time = UnixTime::from_seconds(1_700_000_000);
+        chain.append(&Record { time, event: br#"{"event":"log_opened"}"#.to_vec() }, &mut lines);
         let (read, previous, record) = Chain::read(lines.iter().next().unwrap()).unwrap();
         assert_eq!((read, previous), (chain, [0; 32]));
-        assert_eq!(record["event"], "log_opened");
+        assert_eq!((&record["time"], &record["event"]), (&"2023-11-14T22:13:20Z".into(), &"log_opened".into()));
         let zeros = "0".repeat(64);
         for number in [MAX_NUMBER + 1, u64::MAX - 1, u64::MAX] {
             let last = sealed(&format!("{{\"seq\":{number},\"prev\":\"{zeros}\""));

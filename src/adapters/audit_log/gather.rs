@@ -20,7 +20,7 @@ use tokio::{
 
 use super::writer::{Writer, Written};
 use crate::{
-    application::audit::{Entry, Queue},
+    application::audit::{Entry, Queue, Record},
     telemetry::AuditMetrics,
 };
 
@@ -31,13 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a log that cannot be written is left alone if nothing is recorded.
 const RETRY: Duration = Duration::from_secs(5);
 /// Fewer are left for the task, which gathers those of other connections, too: a write for each record takes longer than that.
-const MIN_SETTLED: usize = 4;
+const MIN_SETTLED: usize = 32;
 
 /// What is written at once.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// JSON objects, in order.
-    pub(super) bodies: Vec<Vec<u8>>,
+    /// In order.
+    pub(super) records: Vec<Record>,
     /// Records that were given up before these.
     pub(super) missing: u64,
     /// Whether the record that closes the log follows.
@@ -46,7 +46,7 @@ pub(super) struct Batch {
 
 /// Who waits for what becomes of a batch.
 struct Waiting {
-    /// In the order of its bodies; none = nobody.
+    /// In the order of its records; none = nobody.
     written: Vec<Option<oneshot::Sender<bool>>>,
     missing: u64,
     closed: Option<oneshot::Sender<u64>>,
@@ -183,29 +183,29 @@ impl Gathering {
     /// What waits, up to the end of the log; none if nothing does.
     fn take(&mut self) -> Option<(Batch, Waiting)> {
         let count = self.entries.len().min(MAX_BATCH);
-        let (mut bodies, mut written) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut records, mut written) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut closed, mut given_up) = (None, 0);
-        while bodies.len() < MAX_BATCH
+        while records.len() < MAX_BATCH
             && closed.is_none()
             && let Ok(entry) = self.entries.try_recv()
         {
             match entry {
                 // Whoever does not wait any more has told the caller that there is no token, and the log must not say that there is one.
                 Entry::Record { written: Some(own), .. } if own.is_closed() => given_up += 1,
-                Entry::Record { body, written: own } => {
-                    bodies.push(body);
+                Entry::Record { record, written: own } => {
+                    records.push(record);
                     written.push(own);
                 }
                 Entry::Close(answer) => closed = Some(answer),
             }
         }
         self.watch.metrics.given_up(given_up);
-        if bodies.is_empty() && closed.is_none() {
+        if records.is_empty() && closed.is_none() {
             return None;
         }
-        self.watch.metrics.in_hand(bodies.len());
+        self.watch.metrics.in_hand(records.len());
         let missing = self.lost.swap(0, Ordering::Relaxed);
-        let batch = Batch { bodies, missing, closes: closed.is_some() };
+        let batch = Batch { records, missing, closes: closed.is_some() };
         Some((batch, Waiting { written, missing, closed }))
     }
 

@@ -79,6 +79,7 @@ impl<W: Write> StdoutSink<W> {
 #[cfg(test)]
 mod tests {
     use super::{super::chain::Chain, *};
+    use crate::{application::audit::Record, domain::time::UnixTime};
 
     /// Takes so many bytes, and then none until there is room again.
     struct Narrow {
@@ -104,7 +105,8 @@ mod tests {
 
     fn following(mut chain: Chain, count: usize) -> Lines {
         let mut lines = Lines::default();
-        (0..count).for_each(|_| chain.append(b"{\"event\":\"x\"}", &mut lines));
+        let record = Record { time: UnixTime::from_seconds(0), event: br#"{"event":"x"}"#.to_vec() };
+        (0..count).for_each(|_| chain.append(&record, &mut lines));
         lines
     }
 

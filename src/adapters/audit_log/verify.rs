@@ -122,13 +122,15 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
 #[cfg(test)]
 mod tests {
     use super::{chain::Lines, *};
+    use crate::{application::audit::Record, domain::time::UnixTime};
 
     #[test]
     fn counts_of_lost_records_that_nobody_can_have_lost_stop_nothing() {
         let (mut chain, mut log) = (Chain::default(), Lines::default());
         let lost = format!("{{\"event\":\"records_lost\",\"count\":{}}}", u64::MAX);
-        for body in ["{\"event\":\"log_opened\"}", &lost, &lost, "{\"event\":\"log_closed\"}"] {
-            chain.append(body.as_bytes(), &mut log);
+        for event in ["{\"event\":\"log_opened\"}", &lost, &lost, "{\"event\":\"log_closed\"}"] {
+            let record = Record { time: UnixTime::from_seconds(0), event: event.into() };
+            chain.append(&record, &mut log);
         }
         let verified = verify(log.text()).unwrap();
         assert_eq!((verified.records, verified.lost, verified.is_closed), (4, u64::MAX, true));

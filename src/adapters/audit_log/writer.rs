@@ -14,7 +14,10 @@ use super::{
     gather::Batch,
     stdout_sink::{Progress, StdoutSink},
 };
-use crate::{application::Clock, telemetry::AuditMetrics};
+use crate::{
+    application::{Clock, audit::Record},
+    telemetry::AuditMetrics,
+};
 
 /// Where lines go.
 pub(super) enum Sink {
@@ -36,7 +39,7 @@ impl Sink {
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
-    /// Of its bodies, from the first on.
+    /// Of its records, from the first on.
     pub(super) count: usize,
     /// Whether those that are missing are on record.
     pub(super) is_marked: bool,
@@ -73,16 +76,16 @@ impl Writer {
     }
 
     pub(super) fn write(&mut self, batch: Batch) -> Written {
-        let Batch { mut bodies, missing, closes } = batch;
+        let Batch { mut records, missing, closes } = batch;
         if closes {
-            bodies.push(self.event("log_closed", None));
+            records.push(self.event("log_closed", None));
         }
-        let result = self.try_write(&bodies, missing);
+        let result = self.try_write(&records, missing);
         let (count, is_marked, error) = match result {
             Ok(written) => written,
             Err(error) => (0, false, Some(error)),
         };
-        self.metrics.written(count, bodies.len() - count, error.is_none());
+        self.metrics.written(count, records.len() - count, error.is_none());
         match error {
             Some(error) if !self.is_failing => {
                 self.is_failing = true;
@@ -101,7 +104,7 @@ impl Writer {
         Written { count, is_marked }
     }
 
-    fn try_write(&mut self, bodies: &[Vec<u8>], missing: u64) -> io::Result<(usize, bool, Option<io::Error>)> {
+    fn try_write(&mut self, records: &[Record], missing: u64) -> io::Result<(usize, bool, Option<io::Error>)> {
         if let Sink::File(file) = &mut self.sink
             && file.follow()?
         {
@@ -126,11 +129,11 @@ impl Writer {
         if missing > 0 {
             own.push(self.event("records_lost", Some(("count", missing.into()))));
         }
-        if own.is_empty() && bodies.is_empty() {
+        if own.is_empty() && records.is_empty() {
             return Ok((0, true, None));
         }
         self.lines.clear();
-        own.iter().chain(bodies).for_each(|body| chain.append(body, &mut self.lines));
+        own.iter().chain(records).for_each(|record| chain.append(record, &mut self.lines));
         let lines = &self.lines;
         let Progress { whole: count, begun, error } = match &mut self.sink {
             Sink::Datagram(sink) => {
@@ -156,12 +159,11 @@ impl Writer {
         Ok((count.saturating_sub(own.len()), is_marked, error))
     }
 
-    fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Vec<u8> {
-        let time = crate::application::audit::time(self.clock.now()).to_string();
-        let mut event = serde_json::json!({ "event": name, "time": time });
+    fn event(&self, name: &str, member: Option<(&str, serde_json::Value)>) -> Record {
+        let mut event = serde_json::json!({ "event": name });
         if let Some((name, value)) = member {
             event[name] = value;
         }
-        event.to_string().into_bytes()
+        Record { time: self.clock.now(), event: event.to_string().into_bytes() }
     }
 }

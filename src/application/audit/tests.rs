@@ -20,6 +20,10 @@ fn reloaded() -> Event<'static> {
     Event::Reloaded { what: "tls", succeeded: true, generation: 2 }
 }
 
+fn nothing() -> Record {
+    Record { time: NOW, event: b"{}".to_vec() }
+}
+
 fn people(people: People) -> Audit {
     Audit::new(clock(), people, None).0
 }
@@ -27,12 +31,13 @@ fn people(people: People) -> Audit {
 #[test]
 fn people_are_named_as_configured_and_not_at_all_without_a_log() {
     let plain = people(People::Plain).person(&ada()).unwrap();
-    assert_eq!((plain.subject.as_str(), plain.user_id.as_deref()), ("ada@example.com", Some("7")));
+    let expected = (Name::Plain("ada@example.com".to_owned()), Some(Name::Plain("7".to_owned())));
+    assert_eq!((plain.subject, plain.user_id), expected);
     let secret = SharedSecret::parse((*b"8f2b7c1d9e3a4056b8c7d2e1f0a9b3c4").into()).unwrap();
     let key = PseudonymKey::new(&secret);
-    let expected = (key.pseudonym("email", "ada@example.com"), Some(key.pseudonym("user_id", "7")));
+    let expected = [key.pseudonym("email", "ada@example.com"), key.pseudonym("user_id", "7")].map(Name::Hashed);
     let hashed = people(People::Hashed(Box::new(key))).person(&ada()).unwrap();
-    assert_eq!((hashed.subject, hashed.user_id), expected);
+    assert_eq!([hashed.subject, hashed.user_id.unwrap()], expected);
     assert!(Audit::off(clock()).person(&ada()).is_none());
 }
 
@@ -40,9 +45,10 @@ fn people_are_named_as_configured_and_not_at_all_without_a_log() {
 async fn a_record_says_what_happened_and_when() {
     let (audit, mut queue) = audit();
     audit.note(&reloaded());
-    let expected = r#"{"time":"2023-11-14T22:13:20Z","event":"reloaded","what":"tls","succeeded":true,"generation":2}"#;
-    assert_eq!(record(&mut queue).unwrap(), serde_json::from_str::<serde_json::Value>(expected).unwrap());
-    assert_eq!(audit.record(NOW, reloaded).unwrap(), expected.as_bytes());
+    let event = r#"{"event":"reloaded","what":"tls","succeeded":true,"generation":2}"#;
+    assert_eq!(audit.record(NOW, reloaded).unwrap(), Record { time: NOW, event: event.into() });
+    let timed = event.replace('{', r#"{"time":"2023-11-14T22:13:20Z","#);
+    assert_eq!(record(&mut queue).unwrap(), serde_json::from_str::<serde_json::Value>(&timed).unwrap());
     assert!(
         Audit::off(clock()).record(NOW, || unreachable!("without a log, nothing is put together for it")).is_none()
     );
@@ -55,8 +61,8 @@ async fn a_token_leaves_only_once_its_record_is_written() {
         let (audit, mut queue) = audit();
         let writer = async {
             match queue.entries.recv().await.unwrap() {
-                Entry::Record { body, written } => {
-                    assert_eq!(body, b"{}");
+                Entry::Record { record, written } => {
+                    assert_eq!(record, nothing());
                     if let Some(is_written) = says {
                         written.unwrap().send(is_written).unwrap();
                     }
@@ -65,20 +71,20 @@ async fn a_token_leaves_only_once_its_record_is_written() {
             }
         };
         // The queue ends with the audit, so that a writer that is never asked does not wait for ever.
-        let commit = async move { audit.commit(Some(b"{}".to_vec())).await };
+        let commit = async move { audit.commit(Some(nothing())).await };
         let (committed, ()) = tokio::join!(commit, writer);
         assert_eq!(committed, expected, "{says:?}");
     }
     let (audit, queue) = audit();
     drop(queue);
-    assert_eq!(audit.commit(Some(b"{}".to_vec())).await, Err(Unavailable));
+    assert_eq!(audit.commit(Some(nothing())).await, Err(Unavailable));
     assert_eq!(Audit::off(clock()).commit(None).await, Ok(()));
 }
 
 #[tokio::test]
 async fn a_write_that_hangs_is_waited_for_no_longer_than_told() {
     let (audit, _queue) = Audit::new(clock(), People::Plain, Some(Duration::from_millis(1)));
-    assert_eq!(audit.commit(Some(b"{}".to_vec())).await, Err(Unavailable));
+    assert_eq!(audit.commit(Some(nothing())).await, Err(Unavailable));
 }
 
 #[test]
