@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     errors::{RunError, StartError},
-    files::check_files,
+    files::{check_files, warnings},
 };
 use crate::{
     adapters::{account_store, audit_log, file_stamps::FileStamps},

@@ -22,7 +22,10 @@ use crate::{
     config::{AccountsConfig, AuditConfig, Config, ServerConfig, TracingConfig},
     hardening::Confinement,
     telemetry::Metrics,
-    transport::{bearer::Issuers, tls::CurrentTls},
+    transport::{
+        bearer::Issuers,
+        tls::{self, CurrentTls},
+    },
 };
 
 /// How often the files are looked at. A look is a handful of `stat` calls.
@@ -117,6 +120,9 @@ impl Reloader {
             // Taken before the files are read: a change in between is seen at the next look.
             *stamps = FileStamps::take(tls.files().paths());
             let error = tls.reload().err().map(|error| error.to_string());
+            if let Some(warning) = tls::untimely(tls.files(), self.clock.now()).filter(|_| error.is_none()) {
+                tracing::warn!("{warning}");
+            }
             self.report("tls", error, is_forced, &mut errors.tls);
         }
         let (stamps, issuers) = &mut self.issuers;

@@ -9,9 +9,10 @@ use super::{StartError, load_tls};
 use crate::{
     adapters::{account_store, audit_log},
     config::{Config, TracingConfig},
+    domain::time::UnixTime,
     regular_file,
     telemetry::Tracing,
-    transport::bearer::Issuers,
+    transport::{bearer::Issuers, tls},
 };
 
 /// Bytes of a file of CAs.
@@ -31,6 +32,12 @@ pub fn check_files(config: &Config) -> Vec<StartError> {
         account_store::check(&config.accounts).map_err(StartError::from),
     ];
     checked.into_iter().filter_map(Result::err).collect()
+}
+
+/// What callers will stumble upon at this time although the server starts.
+#[must_use]
+pub fn warnings(config: &Config, now: UnixTime) -> Vec<String> {
+    config.server.tls.iter().filter_map(|files| tls::untimely(files, now)).collect()
 }
 
 pub(super) fn start_tracing(config: &TracingConfig) -> Result<Arc<Tracing>, StartError> {

@@ -4,8 +4,12 @@ use std::{fmt::Write as _, io, path::Path, process::ExitCode};
 
 use super::{EX_CONFIG, NO_FILE, fail, prefix_lines, print};
 use crate::{
-    adapters::load_generation::{self, Loaded, LoadedFile},
+    adapters::{
+        clock::SystemClock,
+        load_generation::{self, Loaded, LoadedFile},
+    },
     app::{self, StartError},
+    application::Clock as _,
     config::Config,
 };
 
@@ -53,7 +57,10 @@ pub(super) fn load(file: &Path, counts: impl Fn(&StartError) -> bool) -> Result<
         let _ = write!(more, "\n{}: {error}", file.display());
     }
     match result {
-        Ok(loaded) if more.is_empty() => Ok(loaded),
+        Ok((config, mut loaded)) if more.is_empty() => {
+            loaded.warnings.extend(app::warnings(&config, SystemClock.now()));
+            Ok((config, loaded))
+        }
         Ok(_) => Err(Unusable { errors: more.trim_start().to_owned(), is_lasting }),
         Err(errors) => Err(Unusable { errors: errors + &more, is_lasting }),
     }

@@ -11,7 +11,8 @@ use crate::{
         environment,
         load_generation::{self, Loaded, LoadedFile},
     },
-    app::{Addresses, App, StartError, WatchedFile},
+    app::{self, Addresses, App, StartError, WatchedFile},
+    application::Clock as _,
     config::{AuditConfig, AuditSink, Config, ListenAddress, SecretSource, parse_listen},
     domain::instance::InstanceUrl,
     hardening::{self, Confinement, Plan, Report},
@@ -78,7 +79,7 @@ fn refused(report: &Report) -> Option<String> {
 }
 
 async fn start(serve: &Serve, config: Config, loaded: Loaded, file: Option<WatchedFile>) -> ExitCode {
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&app::warnings(&config, SystemClock.now())) {
         tracing::warn!("{warning}");
     }
     if config.audit.is_none() && !serve.dev {

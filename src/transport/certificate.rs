@@ -1,10 +1,15 @@
 //! The one identity in a verified client certificate: its SPIFFE ID, or else its DNS name.
 
+use std::ops::RangeInclusive;
+
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use crate::domain::identity::{DnsName, Identity, InvalidIdentity, InvalidSpiffeId};
+use crate::domain::{
+    identity::{DnsName, Identity, InvalidIdentity, InvalidSpiffeId},
+    time::UnixTime,
+};
 
 /// Why a certificate that the client CA vouches for names no caller.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -23,10 +28,16 @@ pub(super) enum NotAnSvid {
     Unreadable,
 }
 
+/// From when and until when a certificate is valid; none = it cannot be read.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<RangeInclusive<UnixTime>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+    Some(UnixTime::from_seconds(from.timestamp())..=UnixTime::from_seconds(until.timestamp()))
+}
+
 /// When a certificate expires, in seconds since 1970; none = it cannot be read.
 pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    Some(validity(certificate)?.end().seconds())
 }
 
 /// A URI makes the certificate an SVID, whatever else it names (X.509-SVID specification, section 2); the common name

@@ -17,8 +17,8 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::certificate::expiry;
-use crate::{config::TlsFiles, regular_file, telemetry::Metrics};
+use super::certificate::{expiry, validity};
+use crate::{application::audit::time, config::TlsFiles, domain::time::UnixTime, regular_file, telemetry::Metrics};
 
 /// Bytes of one file; more is a wrong file.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -97,6 +97,24 @@ fn load(files: &TlsFiles, client_certificate_is_optional: bool, metrics: &Metric
     config.send_tls13_tickets = 0;
     metrics.load.certificates(&expiries);
     Ok(config)
+}
+
+/// Why clients refuse the service's own certificate at this time, if they do for that. It is used all the same: the clock may be wrong, and
+/// whoever renews it may be about to. Whether the file can be used at all, [`CurrentTls::load`] tells.
+#[must_use]
+pub fn untimely(files: &TlsFiles, now: UnixTime) -> Option<String> {
+    let certificates = load_pem(&files.certificate, "certificate").unwrap_or_default();
+    let validity = certificates.iter().filter_map(validity).find(|validity| !validity.contains(&now))?;
+    let what = if *validity.start() > now {
+        format!("is not valid before {}", time(*validity.start()))
+    } else {
+        format!("has expired at {}", time(*validity.end()))
+    };
+    let path = files.certificate.display();
+    Some(format!(
+        "{path}: a certificate in it {what}, and clients refuse it: renew it, or set the clock, now {}",
+        time(now)
+    ))
 }
 
 fn client_verifier(

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, process::Stdio};
 
 use crate::{
     harness::{CONFIG, SECRET, Served, config_dir, outcome, program, run},
-    pki::{TestCa, client, uri},
+    pki::{Leaf, TestCa, client, dns, uri},
 };
 
 const PERSON: [&str; 6] = ["--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
@@ -171,4 +171,31 @@ fn a_caller_that_nobody_listed_and_a_handshake_that_failed_are_told_in_the_log()
     assert!(line.contains(" WARN ") && line.contains("identity=spiffe://example.org/wbe proof=\"mtls\""), "{line}");
     let line = log.lines().find(|line| line.contains("TLS handshake failed")).unwrap();
     assert!(line.contains("peer=127.0.0.1:"), "{line}");
+}
+
+/// Nobody can reach the service then, and the clients are the only ones who say why.
+#[test]
+fn a_certificate_that_is_out_of_time_is_told_wherever_somebody_looks() {
+    let ca = TestCa::new();
+    let text = CONFIG.replace("[[instances]]", &format!("{}\n[[instances]]", ca.server_tls(&[])));
+    let dir = config_dir(&text, SECRET);
+    let file = dir.path().join("mts.toml");
+    for (years, fault) in [
+        ((2020, 2021), "has expired at 2021-01-01T00:00:00Z"),
+        ((2098, 2099), "is not valid before 2098-01-01T00:00:00Z"),
+    ] {
+        let own = ca.issue(&Leaf { years, is_for_servers: true, ..client(vec![dns("localhost")]) });
+        ca.write("server.pem", &own.certificate);
+        ca.write("server.key", &own.key);
+        let told = format!("server.pem: a certificate in it {fault}, and clients refuse it: renew it");
+        let (code, out, _) = outcome(&run(program(&["config", "check"]).arg(&file)));
+        let line = out.lines().find(|line| line.contains(&told));
+        assert!(code == Some(0) && line.is_some_and(|line| line.starts_with("# warning: ")), "{out}");
+        let (_, out, _) = outcome(&run(program(&["doctor", "--config"]).arg(&file)));
+        assert!(out.contains(&told), "{out}");
+        let served = Served::start(program(&["serve", "--config"]).arg(&file));
+        served.signal("-TERM");
+        let (_, _, log) = served.wait();
+        assert!(log.lines().any(|line| line.contains(" WARN ") && line.contains(&told)), "{log}");
+    }
 }

@@ -27,7 +27,7 @@ use tonic::{
 use crate::{
     harness::{CONFIG, Killed, OTHER_SECRET, SECRET, Served, ada, config_dir, program, replace, until},
     metrics,
-    pki::{TestCa, client, uri},
+    pki::{Leaf, TestCa, client, dns, uri},
 };
 
 const WEB: &str = "spiffe://example.org/web";
@@ -186,6 +186,21 @@ async fn a_bad_file_leaves_the_last_good_one_in_force_and_says_so() {
         assert!(log.contains(line), "{line} in\n{log}");
     }
     assert!(!log.contains(OTHER_SECRET));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_out_of_time_takes_force_and_is_told() {
+    let ca = TestCa::new();
+    let text = CONFIG.replace("[[instances]]", &format!("{}\n[[instances]]", ca.server_tls(&[])));
+    let dir = config_dir(&text, SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    let expired = ca.issue(&Leaf { years: (2020, 2021), is_for_servers: true, ..client(vec![dns("localhost")]) });
+    ca.write("server.key", &expired.key);
+    ca.write("server.pem", &expired.certificate);
+    wait_for(&served, TLS_SUCCEEDED, 1).await;
+    served.signal("-TERM");
+    let (_, _, log) = served.wait();
+    assert!(log.contains("server.pem: a certificate in it has expired at 2021-01-01T00:00:00Z"), "{log}");
 }
 
 #[tokio::test]
