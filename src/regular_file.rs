@@ -16,12 +16,22 @@ use zeroize::Zeroizing;
 /// # Errors
 /// It cannot be opened, or is something else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(explain)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "must be a regular file, not a folder, pipe, socket or device"))
     }
+}
+
+/// With the way out.
+fn explain(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
+    }
+    let way_out = "give it to the user that the service runs as; if its folder was replaced by another since the service has started and \
+                   confined itself to it, restart the service";
+    io::Error::new(error.kind(), format!("{error}; {way_out}"))
 }
 
 /// Everything in a regular file of at most `max_bytes`; may be a private key, and is wiped.

@@ -24,7 +24,8 @@ use tempfile::TempDir;
 use crate::{
     harness::{CONFIG, Killed, OTHER_SECRET, SECRET, Served, ada, config_dir, outcome, program, replace, run, until},
     metrics,
-    reload::{GENERATION, wait_for},
+    pki::TestCa,
+    reload::{GENERATION, TLS_FAILED, wait_for},
 };
 
 const FAILED: &str = "metabase_token_service_reloads_total{what=\"configuration\",outcome=\"failed\"}";
@@ -243,6 +244,25 @@ async fn a_reload_beyond_the_confinement_says_that_it_takes_a_restart() {
         let line = log.lines().find(|line| line.contains(refusal)).unwrap_or_else(|| panic!("{refusal} in\n{log}"));
         assert!(line.contains("mts.toml: ") && line.contains("restart the service"), "{line}");
     }
+}
+
+/// As some do who renew certificates: the new folder has the name of the old one, and the process may not look into it.
+#[tokio::test]
+async fn files_in_a_folder_that_was_replaced_take_a_restart_and_the_log_says_so() {
+    let (ca, elsewhere) = (TestCa::new(), TempDir::new().unwrap());
+    let dir = config_dir(&CONFIG.replace("[[instances]]", &format!("{}\n[[instances]]", ca.server_tls(&[]))), SECRET);
+    let served = Served::start(program(&["serve", "--config"]).arg(dir.path().join("mts.toml")));
+    let (folder, aside) = (ca.path(""), elsewhere.path().join("aside"));
+    fs::rename(&folder, &aside).unwrap();
+    fs::create_dir(&folder).unwrap();
+    for file in fs::read_dir(&aside).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    wait_for(&served, TLS_FAILED, 1).await;
+    served.signal("-TERM");
+    let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
+    let line = log.lines().find(|line| line.contains("server.pem: cannot be read: Permission denied")).unwrap();
+    assert!(line.contains("if its folder was replaced") && line.contains("restart the service"), "{line}");
 }
 
 #[tokio::test]

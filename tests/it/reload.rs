@@ -56,7 +56,7 @@ pub(crate) async fn wait_for(served: &Served, name: &str, value: usize) {
 
 pub(crate) const GENERATION: &str = "metabase_token_service_generation";
 const FAILED: &str = "metabase_token_service_reloads_total{what=\"configuration\",outcome=\"failed\"}";
-const TLS_FAILED: &str = "metabase_token_service_reloads_total{what=\"tls\",outcome=\"failed\"}";
+pub(crate) const TLS_FAILED: &str = "metabase_token_service_reloads_total{what=\"tls\",outcome=\"failed\"}";
 const TLS_SUCCEEDED: &str = "metabase_token_service_reloads_total{what=\"tls\",outcome=\"succeeded\"}";
 
 /// Files behind symbolic links that are swapped at once, as Kubernetes mounts them.
@@ -199,7 +199,7 @@ async fn a_certificate_that_is_out_of_time_takes_force_and_is_told() {
     ca.write("server.pem", &expired.certificate);
     wait_for(&served, TLS_SUCCEEDED, 1).await;
     served.signal("-TERM");
-    let (_, _, log) = served.wait();
+    let (_, _, log) = tokio::task::spawn_blocking(|| served.wait()).await.unwrap();
     assert!(log.contains("server.pem: a certificate in it has expired at 2021-01-01T00:00:00Z"), "{log}");
 }
 
