@@ -10,6 +10,14 @@ from backend_process import DEADLINE_SECONDS, BackendProcess, Program
 from browser import SDK, Browser
 from fake_service import FakeService
 
+STALLS = b"""POST /login HTTP/1.1\r
+Host: localhost\r
+Content-Type: application/json\r
+Content-Length: 99\r
+Expect: 100-continue\r
+\r
+{"user": """
+
 
 def test_who_has_asked_is_answered(backend: Program, tmp_path: Path) -> None:
     with FakeService() as fake, ThreadPoolExecutor() as pool:
@@ -24,6 +32,17 @@ def test_who_has_asked_is_answered(backend: Program, tmp_path: Path) -> None:
             wait_until(lambda: not listens(running.port))
             fake.answers.set()
             assert answer.result(DEADLINE_SECONDS).status_code == 200
+
+
+def test_who_stalls_in_the_midst_of_a_request_is_not_waited_for(backend: Program, tmp_path: Path) -> None:
+    address = {"METABASE_TOKEN_SERVICE_ADDRESS": "http://127.0.0.1:1"}
+    with BackendProcess(backend, address, tmp_path / "log") as running:
+        stalls = socket.create_connection(("127.0.0.1", running.port), DEADLINE_SECONDS)
+        stalls.sendall(STALLS)
+        # The backend waits for the rest.
+        assert stalls.recv(1024).startswith(b"HTTP/1.1 100 ")
+        # That it ends all the same, BackendProcess sees.
+    stalls.close()
 
 
 def listens(port: int) -> bool:

@@ -81,8 +81,8 @@ func connect(s Settings) (*grpc.ClientConn, error) {
 		}
 		security = credentials.NewTLS(config)
 	}
-	reconnect := backoff.DefaultConfig
-	reconnect.MaxDelay = 2 * time.Second // Back soon after the service is; the default waits up to 2 minutes.
+	// Back soon after the service is; the default waits up to 2 minutes.
+	reconnect := backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 	return grpc.NewClient(s.Address.Host, grpc.WithTransportCredentials(security), grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 		// Notices a peer that vanished without a word.
@@ -96,8 +96,9 @@ func main() {
 		log.Fatal(err)
 	}
 	handler := newHandler(settings, pb.NewMetabaseTokenServiceClient(service))
-	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	stop, release := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// Who stalls is not waited for, neither before the end nor at it.
+	server := &http.Server{Addr: settings.Listen, Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
 	log.Print("listening on http://", settings.Listen)
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -105,5 +106,6 @@ func main() {
 		}
 	}()
 	<-stop.Done()
+	release()                                 // A second signal ends at once.
 	_ = server.Shutdown(context.Background()) // Answers what is in flight.
 }

@@ -14,3 +14,4 @@ const server = app.listen(port || 80, hostname, (error) => {
   console.log(`listening on ${origin}`);
 });
 process.once("SIGTERM", () => server.close(() => process.exit(0))); // Once what is in flight is answered.
+process.once("SIGTERM", () => setTimeout(() => process.exit(0), 10_000)); // Who stalls is not waited for.

@@ -21,9 +21,8 @@ export function settingsFrom(env) {
   const wrong = settings.origins.find((origin) => !isOrigin(origin));
   if (wrong !== undefined)
     throw new Error(`APP_ORIGINS, PUBLIC_URL: "${wrong}" is not an origin such as https://app.example.com`);
-  if (!["Lax", "None"].includes(settings.sameSite)) throw new Error("COOKIE_SAMESITE must be Lax or None");
-  if (settings.sameSite === "None" && !settings.secure)
-    throw new Error("COOKIE_SAMESITE=None needs an https PUBLIC_URL: browsers drop the cookie otherwise");
+  if (!(settings.secure ? ["Lax", "None"] : ["Lax"]).includes(settings.sameSite))
+    throw new Error("COOKIE_SAMESITE must be Lax or, with an https PUBLIC_URL, None: browsers drop the cookie otherwise");
   if ((scheme === "https") !== Boolean(settings.ca))
     throw new Error("METABASE_TOKEN_SERVICE_TLS_CA goes together with an https METABASE_TOKEN_SERVICE_ADDRESS");
   if (Boolean(settings.certificate) !== Boolean(settings.key))

@@ -31,6 +31,7 @@ def create_app(settings: Settings, token_service: TokenService | None = None) ->
     app = FastAPI(openapi_url=None)
     people = json.loads(settings.people_file.read_text())  # Yours: the user database.
     sessions: dict[str, str] = {}  # Yours: the session store. This one ends with the process.
+    cookie = {"secure": settings.secure, "httponly": True, "samesite": settings.cookie_samesite.lower()}
 
     async def service() -> TokenService:
         nonlocal token_service
@@ -61,13 +62,12 @@ def create_app(settings: Settings, token_service: TokenService | None = None) ->
         sessions.pop(request.cookies.get(settings.cookie_name, ""), None)
         session = secrets.token_urlsafe(32)
         sessions[session] = user
-        cookie = {"secure": settings.secure, "httponly": True, "samesite": settings.cookie_samesite.lower()}
         response.set_cookie(settings.cookie_name, session, max_age=8 * 3600, **cookie)
 
     @app.post("/logout", status_code=204)
     async def logout(request: Request, response: Response) -> None:
         sessions.pop(request.cookies.get(settings.cookie_name, ""), None)
-        response.delete_cookie(settings.cookie_name, secure=settings.secure, httponly=True)
+        response.delete_cookie(settings.cookie_name, **cookie)
 
     @app.get("/sso/metabase")
     async def sso(request: Request, person: Person, service: Service) -> Response:
@@ -104,4 +104,4 @@ def create_app(settings: Settings, token_service: TokenService | None = None) ->
 if __name__ == "__main__":
     settings = Settings()
     listen = urlsplit(f"//{settings.listen}")
-    uvicorn.run(create_app(settings), host=listen.hostname, port=listen.port, access_log=False)
+    uvicorn.run(create_app(settings), host=listen.hostname, port=listen.port, access_log=False, timeout_graceful_shutdown=10)

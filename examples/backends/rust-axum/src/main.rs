@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use config::{Config, Environment, File, FileFormat};
 use metabase_token_service::client::Client;
 use serde::Deserialize;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{net::TcpListener, signal::unix::SignalKind, signal::unix::signal, time::sleep};
 
 /// What the environment says, and otherwise `defaults.toml`; `../README.md` lists every variable.
 #[derive(Deserialize)]
@@ -29,9 +28,8 @@ struct Settings {
 
 impl Settings {
     fn from_env() -> Result<Self> {
-        let defaults = File::from_str(include_str!("../defaults.toml"), FileFormat::Toml);
-        let environment = Environment::default().ignore_empty(true);
-        Ok(Config::builder().add_source(defaults).add_source(environment).build()?.try_deserialize()?)
+        let config = Config::builder().add_source(File::from_str(include_str!("../defaults.toml"), FileFormat::Toml));
+        Ok(config.add_source(Environment::default().ignore_empty(true)).build()?.try_deserialize()?)
     }
 
     /// Connects when first asked. Plaintext is for a mesh's sidecar, or this machine.
@@ -61,7 +59,10 @@ async fn main() -> Result<()> {
     let app = backend::app(&settings, people, settings.connect()?)?;
     let listener = TcpListener::bind(&settings.listen).await.context("LISTEN")?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    let mut sigterm = signal(SignalKind::terminate())?;
+    let (mut sigterm, mut same) = (signal(SignalKind::terminate())?, signal(SignalKind::terminate())?);
     let stop = async move { sigterm.recv().await.unwrap_or_default() };
-    axum::serve(listener, app).with_graceful_shutdown(stop).await.context("serving") // Answers what is in flight.
+    let late = async move { sleep(std::time::Duration::from_secs(same.recv().await.map_or(u64::MAX, |()| 10))).await };
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
+    // Answers what is in flight. Who stalls is not waited for.
+    tokio::select! { served = serving => served.context("serving"), () = late => Ok(()) }
 }
