@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, Notify, mpsc, oneshot},
     task::yield_now,
     time::timeout,
@@ -31,7 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a log that cannot be written is left alone if nothing is recorded.
 const RETRY: Duration = Duration::from_secs(5);
 /// Fewer are left for the task, which gathers those of other connections, too: a write for each record takes longer than that.
-const MIN_SETTLED: usize = 32;
+const MIN_SETTLED: usize = 4;
+/// The same where the task runs on the same thread as all connections, so that nobody has to be woken up.
+const MIN_SETTLED_ALONE: usize = 32;
 
 /// What is written at once.
 #[derive(Debug, Default)]
@@ -95,13 +98,18 @@ struct Gathering {
     lost: Arc<AtomicU64>,
     hand: Hand,
     watch: Watch,
+    min_settled: usize,
     is_closed: bool,
 }
 
 impl Gatherer {
+    /// # Panics
+    /// Outside a tokio runtime.
     pub(super) fn new(Queue { entries, lost, arrived, hangs }: Queue, hand: Hand, metrics: AuditMetrics) -> Self {
         let watch = Watch { metrics, hangs };
-        let gathering = Gathering { entries, lost, hand, watch: watch.clone(), is_closed: false };
+        let is_alone = Handle::current().metrics().num_workers() == 1;
+        let min_settled = if is_alone { MIN_SETTLED_ALONE } else { MIN_SETTLED };
+        let gathering = Gathering { entries, lost, hand, watch: watch.clone(), min_settled, is_closed: false };
         Self { arrived, gathering: Mutex::new(gathering), watch }
     }
 
@@ -157,7 +165,7 @@ impl Gathering {
     /// get to its own requests again.
     fn settle(&mut self) -> bool {
         if matches!(self.hand, Hand::Own(_))
-            && self.entries.len() >= MIN_SETTLED
+            && self.entries.len() >= self.min_settled
             && let Some((batch, waiting)) = self.take()
             && let Hand::Own(writer) = &mut self.hand
         {
