@@ -9,6 +9,9 @@ use std::{
 
 use zeroize::Zeroizing;
 
+/// What to do where a confined process may not look: the new folder has the name of the old one, and is another.
+pub(crate) const IF_REPLACED: &str = "if its folder was replaced by another since the service has started and confined itself to it, restart the service";
+
 /// Opens a regular file, links followed, without ever waiting.
 ///
 /// The attack, or the accident: a pipe in place of a file would stop its reader for ever, and a device would fill the memory.
@@ -29,9 +32,8 @@ fn explain(error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return error;
     }
-    let way_out = "give it to the user that the service runs as; if its folder was replaced by another since the service has started and \
-                   confined itself to it, restart the service";
-    io::Error::new(error.kind(), format!("{error}; {way_out}"))
+    let way_out = "give it to the user that the service runs as";
+    io::Error::new(error.kind(), format!("{error}; {way_out}; {IF_REPLACED}"))
 }
 
 /// Everything in a regular file of at most `max_bytes`; may be a private key, and is wiped.

@@ -86,12 +86,6 @@ impl FromStr for DnsName {
     }
 }
 
-impl fmt::Display for DnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// A Kubernetes service account, as the subject of its tokens names it.
@@ -114,12 +108,6 @@ impl FromStr for ServiceAccount {
             }
             Some(_) | None => Err(InvalidIdentity::ServiceAccount),
         }
-    }
-}
-
-impl fmt::Display for ServiceAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -170,11 +170,10 @@ impl Confinement {
                 let Ok(target) = file.canonicalize() else { continue };
                 if !readable.iter().any(|folder| target.starts_with(folder)) {
                     lines.push(format!("{} is outside of the folders that can be read; {restart}", file.display()));
-                } else if regular_file::open(&target)
-                    .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+                } else if let Err(error) = regular_file::open(&target)
+                    && error.kind() == std::io::ErrorKind::PermissionDenied
                 {
-                    let rule = "cannot be read: correct its mode and owner, or, if its folder was replaced by another";
-                    lines.push(format!("{} {rule}, {restart}", file.display()));
+                    lines.push(format!("{} cannot be read: {error}", file.display()));
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::{
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::chain::{Chain, Lines};
+use crate::regular_file::IF_REPLACED;
 
 /// Bytes at the end of a file in which its last record is looked for; a record has a few hundred.
 const MAX_TAIL: u64 = 1024 * 1024;
@@ -242,9 +243,8 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
     let text = if kind == io::ErrorKind::NotFound {
         format!("the folder {folder} does not exist: create it, or change [audit] sink ({error})")
     } else if kind == io::ErrorKind::PermissionDenied {
-        let way_out = "give it to the user that the service runs as, or change [audit] sink; if the folder was replaced by another \
-                       since the service has started and confined itself to it, restart the service";
-        format!("this user can write neither the file nor into its folder {folder}: {way_out} ({error})")
+        let way_out = "give it to the user that the service runs as, or change [audit] sink";
+        format!("this user can write neither the file nor into its folder {folder}: {way_out}; {IF_REPLACED} ({error})")
     } else {
         return error;
     };

@@ -20,12 +20,6 @@ impl Pseudonym {
     const LEN: usize = 16;
 }
 
-impl fmt::Display for Pseudonym {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Buffer::<_>::new().format(&self.0))
-    }
-}
-
 impl Serialize for Pseudonym {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(Buffer::<_>::new().format(&self.0))
@@ -69,7 +63,8 @@ mod tests {
     /// Whoever holds the key can look a person up: `printf 'email\0…' | openssl dgst -sha256 -hmac KEY`.
     #[test]
     fn a_pseudonym_is_the_beginning_of_the_documented_hmac() {
-        assert_eq!(key().pseudonym("email", "ada@example.com").to_string(), "f36322fbe1c40e0b75b79a456adb1055");
+        let told = serde_json::to_value(key().pseudonym("email", "ada@example.com")).unwrap();
+        assert_eq!(told, "f36322fbe1c40e0b75b79a456adb1055");
     }
 
     #[test]
